@@ -1,0 +1,118 @@
+"""One rule, compiled: what it looks at, what it samples, what it does, and its state."""
+
+from typing import Final
+
+from rules.conditions import Condition, HeaderCondition
+from rules.draw import Draws
+from rules.fault import ON_NEXT, ON_OPEN, Fault
+from rules.matchers import Matcher
+from rules.model import Rule
+from rules.phases import TLS
+from rules.sample import RuleState, Sampling
+
+
+class SampledFault:
+    """One fault of a rule: its place (from 0), its own sampling if any, its draws."""
+
+    __slots__ = ("draws", "fault", "number", "of_connection", "on", "sampling")
+
+    def __init__(self, fault: Fault, number: int, draws: Draws, sampling: Sampling | None) -> None:
+        self.fault: Fault = fault
+        self.number: int = number
+        self.draws: Draws = draws
+        self.sampling: Sampling | None = sampling
+        self.on: int = fault.on
+        self.of_connection: bool = fault.phase <= TLS
+
+
+# Which of a rule's faults a draw is about.
+OF_EXCHANGE: Final = 0
+OF_CONNECTION: Final = 1
+OF_OPEN: Final = 2
+
+
+class CompiledRule:
+    """A rule ready to be asked; immutable but for its state, which the snapshots share."""
+
+    __slots__ = (
+        "conditions",
+        "connection",
+        "enabled",
+        "exchange",
+        "final",
+        "fingerprint",
+        "headers",
+        "host",
+        "name",
+        "of_exchange",
+        "open",
+        "order",
+        "path",
+        "priority",
+        "proof",
+        "rank",
+        "response",
+        "rule",
+        "sampling",
+        "selective",
+        "shadow",
+        "since_version",
+        "state",
+    )
+
+    def __init__(
+        self,
+        rule: Rule,
+        order: int,
+        fingerprint: str,
+        since_version: int,
+        state: RuleState,
+        sampling: Sampling,
+    ) -> None:
+        self.rule: Rule = rule
+        self.name: str = rule.name
+        self.priority: int = rule.priority
+        self.order: int = order  # the place in the merged layers
+        self.rank: int = 0  # the place by priority, then order; set once the whole set is known
+        self.enabled: bool = rule.enabled
+        self.shadow: bool = rule.shadow
+        self.final: bool = rule.final
+        self.proof: bool = rule.proof
+        self.fingerprint: str = fingerprint  # of what the state depends on
+        self.since_version: int = since_version  # the snapshot with which the rule came into force
+        self.state: RuleState = state
+        self.conditions: list[Condition] = []
+        self.response: list[Condition] = []  # what can only be known when the answer's head is there
+        self.of_exchange: bool = False  # some condition looks at a request
+        self.sampling: Sampling = sampling
+        # The same conditions once more, as the index asks them before there are facts.
+        self.host: Matcher | None = None
+        self.path: Matcher | None = None
+        self.headers: list[HeaderCondition] = []
+        # The faults by what a draw may be about.
+        self.exchange: list[SampledFault] = []
+        self.connection: list[SampledFault] = []
+        self.open: list[SampledFault] = []
+        self.selective: bool = False  # some fault does not act on whatever connection there is
+
+    def add_fault(self, fault: SampledFault) -> None:
+        """Add the next fault of the rule."""
+        if fault.of_connection:
+            self.connection.append(fault)
+        else:
+            self.exchange.append(fault)
+        if fault.on == ON_OPEN:
+            self.open.append(fault)
+        if fault.on != ON_NEXT:
+            self.selective = True
+
+    def may_match(self, host: bytes, path: bytes, headers: dict[bytes, list[bytes]] | None) -> bool:
+        """Ask only what needs no facts: host, path and headers."""
+        if self.path is not None and not self.path.test(path or None):
+            return False
+        if self.host is not None and not self.host.test(host or None):
+            return False
+        for header in self.headers:
+            if not header.matcher.any(None if headers is None else headers.get(header.name)):
+                return False
+        return True

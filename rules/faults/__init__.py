@@ -1,0 +1,28 @@
+"""One file per kind of fault; this table is the only place that lists them."""
+
+from typing import Final
+
+from rules.fault import Fault
+from rules.faults.abort import AbortFault
+from rules.faults.close import CloseFault
+from rules.faults.delay import DelayFault
+from rules.faults.grpc import GrpcFault
+from rules.faults.http2 import Http2Fault
+from rules.faults.reset import ResetFault
+from rules.faults.stall import StallFault
+
+FAULTS: Final[dict[str, type[Fault]]] = {
+    "delay": DelayFault,
+    "abort": AbortFault,
+    "reset": ResetFault,
+    "close": CloseFault,
+    "stall": StallFault,
+    "grpc": GrpcFault,
+    "http2": Http2Fault,
+}
+
+# Kinds that the rule language has and this version does not: their error says so.
+LATER: Final = (
+    "throttle", "drip", "loss", "truncate", "corrupt", "rewrite", "duplicate", "limit",
+    "connect", "dns", "tls", "breaker",
+)  # fmt: skip

@@ -1,0 +1,257 @@
+"""The rule set in force, and the plan that it makes for one exchange.
+
+A ``Snapshot`` never changes.  What lives on from exchange to exchange (ordinals, ``first``,
+``max_active``) is in the rules' states, which the next snapshot takes over.
+"""
+
+from typing import Final
+
+from rules.compiled import OF_CONNECTION, OF_EXCHANGE, OF_OPEN, CompiledRule
+from rules.conditions import all_hold
+from rules.facts import Facts
+from rules.index import Index
+from rules.indexing import IndexBuilder
+from rules.phases import COUNT, REQUEST_HEAD, RESPONSE_HEAD
+from rules.plan import Chosen, draw, rank_of_chosen
+
+
+class Plan:
+    """What is to be done to one exchange (or one connection), by phase."""
+
+    __slots__ = (
+        "_open",
+        "_released",
+        "chosen",
+        "needs_response",
+        "opened_version",
+        "phases",
+        "shadowed",
+        "snapshot",
+    )
+
+    def __init__(self, snapshot: "Snapshot", opened_version: int) -> None:
+        self.snapshot: Snapshot = snapshot
+        self.opened_version: int = opened_version
+        self.phases: list[list[Chosen] | None] = [None] * COUNT
+        self.chosen: list[Chosen] = []  # all that was drawn and is not cancelled, shadows too
+        self.shadowed: list[Chosen] = []
+        self.needs_response: bool = False
+        self._open: list[CompiledRule] = []  # by rank; they look at the answer
+        self._released: bool = False
+
+    def leave_open(self, rule: CompiledRule) -> None:
+        """Keep a rule whose match needs the answer's head."""
+        self._open.append(rule)
+        self.needs_response = True
+
+    def settle(self, drawn: list[Chosen]) -> None:
+        """Take in what was drawn, by rank and place, without what cannot come to act any more."""
+        end = _certain_end(drawn)
+        for chosen in drawn:
+            if (end is not None and _acts_after(chosen, end)) or _ended_by_own(chosen, drawn):
+                chosen.cancel()
+            else:
+                self._place(chosen)
+
+    def _place(self, chosen: Chosen) -> None:
+        self.chosen.append(chosen)
+        if chosen.rule.shadow:
+            chosen.count_shadow()
+            self.shadowed.append(chosen)
+            return
+        phase = chosen.fault.phase
+        planned = self.phases[phase]
+        if planned is None:
+            self.phases[phase] = [chosen]
+            return
+        planned.append(chosen)
+        planned.sort(key=rank_of_chosen)
+
+    def respond(self, facts: Facts) -> None:
+        """Draw the rules that look at the answer, whose head the facts now hold; once for an exchange."""
+        self.needs_response = False
+        waiting = self._open
+        self._open = []
+        if self._released:
+            return
+        for rule in waiting:
+            if not all_hold(rule.response, facts):
+                continue
+            drawn = draw(rule, facts, OF_EXCHANGE, self.opened_version)
+            if drawn is None:
+                continue
+            late = [chosen for chosen in drawn if chosen.fault.phase >= RESPONSE_HEAD]
+            for chosen in drawn:
+                if chosen.fault.phase < RESPONSE_HEAD:
+                    chosen.cancel()
+            self.settle(late)
+            if rule.final and not rule.shadow and late:
+                self._cancel_after(rule.rank)
+                return
+
+    def _cancel_after(self, rank: int) -> None:
+        kept: list[Chosen] = []
+        for chosen in self.chosen:
+            if chosen.rule.rank <= rank or chosen.acted or chosen.rule.shadow:
+                kept.append(chosen)
+                continue
+            chosen.cancel()
+            planned = self.phases[chosen.fault.phase]
+            if planned is not None:
+                planned.remove(chosen)
+                if not planned:
+                    self.phases[chosen.fault.phase] = None
+        self.chosen = kept
+
+    @property
+    def nothing(self) -> bool:
+        """Nothing is planned, and no rule is open."""
+        return not self.chosen and not self.needs_response
+
+    def acted(self, chosen: Chosen) -> None:
+        """Count an injection; what it was charged for (``first``) stays charged."""
+        if not self._released:
+            chosen.count_injection()
+
+    def release(self) -> None:
+        """End the exchange; idempotent.
+
+        Gives back ``max_active``, and ``first`` where nothing of a rule acted.
+        """
+        if self._released:
+            return
+        self._released = True
+        self.needs_response = False
+        for chosen in self.chosen:
+            chosen.give_back()
+
+
+def _certain_end(drawn: list[Chosen]) -> Chosen | None:
+    """Find what certainly ends the exchange before anything that acts after it.
+
+    That is known for the phases that every exchange (or connection) goes through as soon as there is a
+    plan: an ending at the request's head or earlier.  Later endings may not come to act (no connection is
+    made, a body is too short): what follows them is cancelled when they act, by whoever performs them.
+    """
+    end: Chosen | None = None
+    for chosen in drawn:
+        fault = chosen.fault
+        if chosen.rule.shadow or not fault.ends_exchange or fault.after_bytes or fault.phase > REQUEST_HEAD:
+            continue
+        if end is None or _acts_after(end, chosen):
+            end = chosen
+    return end
+
+
+def _acts_after(chosen: Chosen, other: Chosen) -> bool:
+    """Order by phase, then rank, then place in the rule."""
+    if chosen.fault.phase != other.fault.phase:
+        return chosen.fault.phase > other.fault.phase
+    if chosen.rule.rank != other.rule.rank:
+        return chosen.rule.rank > other.rule.rank
+    return chosen.number > other.number
+
+
+def _ended_by_own(shadow: Chosen, drawn: list[Chosen]) -> bool:
+    """Say whether, of a shadow rule, another fault would have ended the exchange before this one."""
+    if not shadow.rule.shadow:
+        return False
+    for chosen in drawn:
+        if chosen.rule is shadow.rule and chosen.fault.ends_exchange and not chosen.fault.after_bytes:
+            if _acts_after(shadow, chosen):
+                return True
+    return False
+
+
+class Snapshot:
+    """One immutable rule set: its number, the SHA-256 of its canonical form, its time and source."""
+
+    def __init__(
+        self,
+        version: int,
+        sha256: str,
+        created: float,
+        source: str,
+        rules: list[CompiledRule],
+        by_name: dict[str, CompiledRule],
+        request_names: frozenset[bytes],
+        response_names: frozenset[bytes],
+    ) -> None:
+        """Take the compiled rules: ``rules`` the enabled ones by rank, ``by_name`` all."""
+        self.version: int = version
+        self.sha256: str = sha256
+        self.created: float = created  # unix time
+        self.source: str = source
+        self.rules: list[CompiledRule] = rules
+        self.by_name: dict[str, CompiledRule] = by_name
+        self.request_names: frozenset[bytes] = request_names
+        self.response_names: frozenset[bytes] = response_names
+        self.empty: bool = not rules
+        self.indexes: dict[str, Index] = {}
+        self._connection_rules: list[CompiledRule] = [rule for rule in rules if rule.connection]
+        self._open_rules: list[CompiledRule] = [rule for rule in rules if rule.open]
+
+    def index_for(self, listener: str) -> Index:
+        """Give the index of a listener's rules; made at its first use unless it was made ready before."""
+        index = self.indexes.get(listener)
+        if index is None:
+            index = IndexBuilder(listener, self.rules).finish()
+            self.indexes[listener] = index
+        return index
+
+    def in_force(self, name: str) -> bool:
+        """Say whether there is an enabled rule of this name: if not, what it still holds must be released."""
+        rule = self.by_name.get(name)
+        return rule is not None and rule.enabled
+
+    def plan(self, candidates: list[CompiledRule], facts: Facts, opened_version: int) -> Plan | None:
+        """Plan an exchange: match in full, draw, charge.  None if nothing is to be done.
+
+        ``opened_version`` is the version that was in force when the connection was opened.
+        """
+        return self._plan(candidates, facts, OF_EXCHANGE, opened_version)
+
+    def plan_connection(self, facts: Facts, opened_version: int) -> Plan | None:
+        """Plan a new connection: only faults of the phases accept and tls."""
+        if not self._connection_rules:
+            return None
+        return self._plan(self._connection_rules, facts, OF_CONNECTION, opened_version)
+
+    def plan_open(self, facts: Facts, opened_version: int, previous: "Snapshot") -> Plan | None:
+        """Plan for a connection that is open while this snapshot comes after ``previous``.
+
+        One draw of each rule that came into force in between and has faults with ``on: open``.  Where no
+        request is under way (no method), rules that look at requests do not match.
+        """
+        fresh: list[CompiledRule] = []
+        for rule in self._open_rules:
+            if rule.since_version > previous.version and opened_version < rule.since_version:
+                if (facts.method or not rule.of_exchange) and not rule.response:
+                    fresh.append(rule)
+        return self._plan(fresh, facts, OF_OPEN, opened_version) if fresh else None
+
+    def _plan(self, rules: list[CompiledRule], facts: Facts, group: int, opened_version: int) -> Plan | None:
+        plan: Plan | None = None
+        drawn: list[Chosen] = _NOTHING
+        for rule in rules:
+            if not all_hold(rule.conditions, facts):
+                continue
+            if rule.response:
+                if plan is None:
+                    plan = Plan(self, opened_version)
+                plan.leave_open(rule)
+                continue
+            chosen = draw(rule, facts, group, opened_version)
+            if chosen is None:
+                continue
+            drawn = drawn + chosen
+            if rule.final and not rule.shadow:
+                break
+        if drawn:
+            if plan is None:
+                plan = Plan(self, opened_version)
+            plan.settle(drawn)
+        return None if plan is None or plan.nothing else plan
+
+
+_NOTHING: Final[list[Chosen]] = []
