@@ -1,0 +1,307 @@
+"""Reads and writes HTTP/2, both roles, without input or output of its own (RFC 9113, RFC 7541, RFC 8441).
+
+Bytes are pushed in, events are pulled out, and what is to be written is taken once per wake-up::
+
+    connection = H2Connection(SERVER, H2Settings())
+    connection.start()
+    connection.feed(data, now)
+    while (event := connection.next()) != NEED: ...
+    transport.write(connection.take())
+
+    a request, or a response:   INTERIM*  HEAD  DATA*  (TRAILERS | END)      or RESET at any point
+
+HEAD and DATA carry ``end``: True when the frame ended the stream, and nothing follows then.  END comes where
+a frame without content ended it.  What the events carry is listed in ``h2_base``; the states of a
+stream are in ``h2_streams``, the budgets against abuse in ``h2_guard``.
+
+A connection that has raised H2Error raises it again: its GOAWAY is there to be taken, nothing else goes on.
+"""
+
+import struct
+from typing import Final
+
+from mypy_extensions import i64
+
+from proxy.wire.h2_base import CLIENT as CLIENT
+from proxy.wire.h2_base import DATA as DATA
+from proxy.wire.h2_base import END as END
+from proxy.wire.h2_base import GOAWAY_CAME as GOAWAY_CAME
+from proxy.wire.h2_base import HEAD as HEAD
+from proxy.wire.h2_base import INTERIM as INTERIM
+from proxy.wire.h2_base import NEED as NEED
+from proxy.wire.h2_base import PONG as PONG
+from proxy.wire.h2_base import REFUSED as REFUSED
+from proxy.wire.h2_base import RESET as RESET
+from proxy.wire.h2_base import SERVER as SERVER
+from proxy.wire.h2_base import STREAMS as STREAMS
+from proxy.wire.h2_base import TRAILERS as TRAILERS
+from proxy.wire.h2_base import WRITABLE as WRITABLE
+from proxy.wire.h2_base import H2Settings as H2Settings
+from proxy.wire.h2_errors import CANCEL, H2Error
+from proxy.wire.h2_frames import (
+    ACK,
+    CONTINUATION,
+    END_HEADERS,
+    END_STREAM,
+    FRAME_HEAD,
+    HEADERS,
+    NATIVE,
+    PADDED,
+    PREFACE,
+    SETTINGS,
+    SMALLEST_MAX_FRAME,
+    WINDOW_UPDATE,
+    WITH_PRIORITY,
+)
+from proxy.wire.h2_frames import DATA as DATA_FRAME
+from proxy.wire.h2_guard import MOST_BLOCK, MOST_CONTINUATIONS
+from proxy.wire.h2_message import H2Messages
+from proxy.wire.h2_streams import (
+    CLOSED_ERROR,
+    EARLY_ERROR,
+    ENDED_ERROR,
+    IDLE_ERROR,
+    ON_DATA,
+    VERDICTS,
+)
+
+_UNPACK: Final = struct.Struct(">LBL").unpack_from
+_UNPACK_WORD: Final = struct.Struct(">L").unpack_from
+
+
+class H2Connection(H2Messages):
+    """One HTTP/2 connection.  ``now`` is any clock's time in seconds that does not go back."""
+
+    def __init__(self, role: int, settings: H2Settings) -> None:
+        super().__init__(role, settings)
+        self._data: bytes = b""  # what was read and not looked at yet,
+        self._at: i64 = 0  # from here on
+        self._preface: bool = role == SERVER  # still to come
+        self._settled: bool = False  # the peer's SETTINGS came
+        self._ended: bool = False
+        # a header block that goes on in CONTINUATION
+        self._block_sid: i64 = 0
+        self._block_flags: i64 = 0
+        self._block_parts: list[bytes] = []
+        self._block_size: i64 = 0
+        self._block_self: bool = False  # it depends on itself
+
+    def feed(self, data: bytes, now: float) -> None:
+        """Take in what was read."""
+        self.now = now
+        if self._at < len(self._data):
+            self._data = self._data[self._at :] + data
+        else:
+            self._data = data
+        self._at = 0
+
+    def feed_eof(self) -> None:
+        """Note that the peer sends no more: open streams that are not ended are told as RESET."""
+        self._ended = True
+
+    @property
+    def buffered(self) -> int:
+        """How many bytes are held that no event has delivered."""
+        return len(self._data) - self._at + self._block_size
+
+    def next(self) -> int:
+        """Read on to the next event; raises H2Error."""
+        if self._failed is not None:
+            raise H2Error(self._failed.code, self._failed.kind, self._failed.text)
+        try:
+            if self._pending:
+                event = self._next_told()
+                if event != NEED:
+                    return event
+            return self._next_frame()
+        except H2Error as error:
+            self._failed = error
+            self.goaway(-1, error.code, error.text.encode("ascii", "replace"))
+            raise
+
+    def _next_told(self) -> int:
+        """Tell what is not in a frame: progress of what waited, streams that were lost."""
+        while self._told:
+            stream = self._told.pop()
+            stream.told = True
+            if stream.closed and not (stream.send_ended and stream.recv_ended):
+                continue
+            self.stream = stream
+            self.flow = stream.passed
+            stream.passed = 0
+            return WRITABLE
+        if self._lost:
+            self.stream = self._lost.pop()
+            self.code = self._lost_code
+            self.kind = self._lost_kind
+            return RESET
+        self._pending = False
+        return NEED
+
+    # -- frames
+
+    def _next_frame(self) -> int:
+        """Take in frames until one gives an event."""
+        data = self._data
+        size: i64 = len(data)
+        if self._preface and not self._take_preface(data, size):
+            return self._starved()
+        at = self._at
+        while size - at >= FRAME_HEAD:
+            if NATIVE:
+                length: i64 = (data[at] << 16) | (data[at + 1] << 8) | data[at + 2]
+                kind: i64 = data[at + 3]
+                flags: i64 = data[at + 4]
+                sid: i64 = _word(data, at + 5) & 0x7FFFFFFF
+            else:
+                length, flags, sid = _UNPACK(data, at)
+                kind = length & 255
+                length >>= 8
+                sid &= 0x7FFFFFFF
+            if length > SMALLEST_MAX_FRAME:
+                raise self._error("frame_too_large", "a frame of more than 16384 bytes")
+            start: i64 = at + FRAME_HEAD
+            at = start + length
+            if at > size:
+                break
+            self._at = at
+            event = self._on_frame(data, start, at, kind, flags, sid)
+            if event != NEED:
+                return event
+            if self._pending:
+                event = self._next_told()
+                if event != NEED:
+                    return event
+        return self._starved()
+
+    def _take_preface(self, data: bytes, size: i64) -> bool:
+        """Check the client's preface as far as it came; True when it is complete (RFC 9113, section 3.4)."""
+        if not PREFACE.startswith(data[:24]):
+            raise self._error("bad_preface", "not the preface of HTTP/2")
+        if size < 24:
+            return False
+        self._preface = False
+        self._at = 24
+        return True
+
+    def _starved(self) -> int:
+        """Say what the lack of bytes means."""
+        if not self._ended:
+            return NEED
+        if self.streams and not self._pending:
+            self._lose(list(self.streams.values()), CANCEL, "connection_ended")
+        return self._next_told()
+
+    def _on_frame(self, data: bytes, start: i64, end: i64, kind: i64, flags: i64, sid: i64) -> int:
+        """Take in one frame whose payload lies between ``start`` and ``end``."""
+        if self._block_sid:
+            return self._on_continuation(data[start:end], kind, flags, sid)
+        if not self._settled:
+            if kind != SETTINGS or flags & ACK:
+                raise self._error("missing_settings", "a first frame that is not SETTINGS")
+            self._settled = True
+        if kind == DATA_FRAME:
+            return self._on_data(data, start, end, flags, sid)
+        if kind == HEADERS:
+            return self._on_headers(data, start, end, flags, sid)
+        if kind == WINDOW_UPDATE:
+            if end - start != 4:
+                raise self._error("bad_frame_size", "WINDOW_UPDATE that is not of 4 bytes")
+            return self._on_window_update(sid, _word(data, start))
+        if kind == CONTINUATION:
+            raise self._error("bad_continuation", "CONTINUATION of nothing")
+        return self._on_other(kind, flags, sid, data[start:end])
+
+    def _unpadded(self, data: bytes, start: i64, end: i64) -> i64:
+        """Give where the content of a padded frame ends (RFC 9113, section 6.1)."""
+        if start == end:
+            raise self._error("bad_frame_size", "a padded frame without the length of its padding")
+        end -= data[start]
+        if end <= start:
+            raise self._error("bad_padding", "padding longer than its frame")
+        return end
+
+    # -- content
+
+    def _on_data(self, data: bytes, start: i64, end: i64, flags: i64, sid: i64) -> int:
+        """RFC 9113, section 6.1."""
+        if sid == 0:
+            raise self._error("bad_stream_id", "DATA on stream 0")
+        flow: i64 = end - start
+        if flags & PADDED:
+            end = self._unpadded(data, start, end)
+            start += 1
+        stream = self.streams.get(sid)
+        state = self._state_of_missing(sid) if stream is None else stream.state
+        verdict: i64 = VERDICTS[(state << 2) | ON_DATA]
+        if verdict == IDLE_ERROR:
+            raise self._error("idle_stream", "DATA on an idle stream")
+        self._recv_window -= flow
+        if self._recv_window < 0:
+            raise self._error("window_exceeded", "more content than the connection's window")
+        if flow:
+            self._credit_connection(flow)
+        if stream is None:
+            if verdict == CLOSED_ERROR:
+                raise self._error("closed_stream", "DATA on a closed stream")
+            return NEED
+        if verdict == ENDED_ERROR:
+            return self._stream_error(stream, "ended_stream")
+        if verdict == EARLY_ERROR:
+            return self._stream_error(stream, "body_before_head")
+        stream.recv_window -= flow
+        if stream.recv_window < 0:
+            return self._stream_error(stream, "window_exceeded")
+        return self._take_content(stream, data[start:end], flow, flags & END_STREAM != 0)
+
+    # -- header blocks
+
+    def _on_headers(self, data: bytes, start: i64, end: i64, flags: i64, sid: i64) -> int:
+        """RFC 9113, section 6.2."""
+        if sid == 0:
+            raise self._error("bad_stream_id", "HEADERS on stream 0")
+        if flags & PADDED:
+            end = self._unpadded(data, start, end)
+            start += 1
+        itself = False
+        if flags & WITH_PRIORITY:
+            if end - start < 5:
+                raise self._error("bad_frame_size", "HEADERS without the priority that it announces")
+            itself = _word(data, start) & 0x7FFFFFFF == sid
+            start += 5
+        fragment = data[start:end]
+        if flags & END_HEADERS:
+            return self._on_block(sid, fragment, flags & END_STREAM != 0, itself)
+        self._block_sid = sid
+        self._block_flags = flags
+        self._block_parts = [fragment]
+        self._block_size = len(fragment)
+        self._block_self = itself
+        return NEED
+
+    def _on_continuation(self, fragment: bytes, kind: i64, flags: i64, sid: i64) -> int:
+        """RFC 9113, section 6.10: nothing may come between, and neither may it go on for ever."""
+        if kind != CONTINUATION or sid != self._block_sid:
+            raise self._error("bad_continuation", "a header block that is interrupted")
+        self._block_parts.append(fragment)
+        self._block_size += len(fragment)
+        if self._block_size > MOST_BLOCK or len(self._block_parts) > MOST_CONTINUATIONS + 1:
+            raise self._error("continuation_flood", "a header block of too many or too large frames")
+        if not flags & END_HEADERS:
+            return NEED
+        coded = b"".join(self._block_parts)
+        self._block_sid = 0
+        self._block_parts = []
+        self._block_size = 0
+        return self._on_block(sid, coded, self._block_flags & END_STREAM != 0, self._block_self)
+
+
+def _word(data: bytes, at: i64) -> i64:
+    """Read 32 bits."""
+    if NATIVE:
+        first: i64 = data[at]
+        second: i64 = data[at + 1]
+        third: i64 = data[at + 2]
+        return (first << 24) | (second << 16) | (third << 8) | data[at + 3]
+    value: i64 = _UNPACK_WORD(data, at)[0]
+    return value

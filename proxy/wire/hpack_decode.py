@@ -1,0 +1,191 @@
+"""Decodes header blocks (RFC 7541).
+
+A block that leaves the dynamic table alone means the same until the table changes: it is remembered by its
+bytes, together with all that was found out about it.  A peer that repeats itself costs one look-up a message.
+"""
+
+from typing import Final
+
+from mypy_extensions import i64
+
+from proxy.wire.h2_errors import H2Error, h2_error
+from proxy.wire.h2_fields import LITERAL, NEVER, Block, Field, interned
+from proxy.wire.hpack_huffman import decode as decode_huffman
+from proxy.wire.hpack_tables import STATIC
+
+TABLE_SIZE: Final = 4096  # bytes: what we offer, and never change
+
+STATIC_FIELDS: Final[list[Field]] = [interned(name, value) for name, value in STATIC]
+_FIRST_DYNAMIC: Final = 62
+
+# What is remembered of one connection: blocks, their bytes encoded and decoded in all, and in one of them.
+_KEPT: Final = 1024
+_KEPT_SIZE: Final = 1 << 19
+_BLOCK_SIZE: Final = 8192
+
+_LONG_INTEGER: Final = 28  # bits: no length or index that is longer is good for anything
+
+
+def _wrong(text: str) -> H2Error:
+    return h2_error("bad_compression", text)
+
+
+class Decoder:
+    """The decoding half of one connection.
+
+    ``rules``: how blocks are judged (h2_fields).  ``list_size``: bytes of the largest list of fields that is
+    decoded (RFC 9113, section 6.5.2); of a longer one the rest is read for the sake of the table alone.
+    """
+
+    def __init__(self, rules: int, list_size: int) -> None:
+        self.blocks: dict[bytes, Block] = {}  # those that are remembered
+        self._blocks_size: i64 = 0
+        self._rules: int = rules
+        self._list_size: i64 = list_size
+        self._table: list[Field] = []  # oldest first; those before _first are gone
+        self._first: i64 = 0
+        self._size: i64 = 0
+        self._limit: i64 = TABLE_SIZE
+        self._at: i64 = 0
+
+    def decode(self, coded: bytes) -> Block:
+        """Decode a whole block; raises H2Error, after which the connection cannot go on."""
+        known = self.blocks.get(coded)
+        if known is not None:
+            return known
+        fields: list[Field] = []
+        stable = True
+        left = self._list_size
+        size: i64 = len(coded)
+        self._at = self._size_updates(coded, size)
+        if self._at:
+            stable = False
+        while self._at < size:
+            first: i64 = coded[self._at]
+            if first & 128:
+                if first == 255:
+                    field = self._entry(self._integer(coded, 127))
+                else:
+                    field = self._entry(first & 127)
+                    self._at += 1
+            elif first & 64:
+                field = self._indexed_literal(coded)
+                stable = False
+            elif first & 32:
+                raise _wrong("a change of the table's size after a field")
+            else:
+                field = self._literal(coded, 15, NEVER if first & 16 else LITERAL)
+            left -= field.size
+            if left >= 0:
+                fields.append(field)
+        block = Block(fields, self._rules)
+        if left < 0:
+            block.error = block.trailer_error = "head_too_large"
+        self._remember(coded, block, stable)
+        return block
+
+    def _remember(self, coded: bytes, block: Block, stable: bool) -> None:
+        """Keep a block that left the table alone; forget all when it did not."""
+        size = block.size + len(coded)
+        if not stable:
+            if self.blocks:
+                self.blocks = {}
+                self._blocks_size = 0
+        elif size <= _BLOCK_SIZE:
+            if len(self.blocks) >= _KEPT or self._blocks_size + size > _KEPT_SIZE:
+                self.blocks = {}
+                self._blocks_size = 0
+            self._blocks_size += size
+            self.blocks[coded] = block
+
+    def _entry(self, index: i64) -> Field:
+        """Give the field at an index of both tables (RFC 7541, section 2.3.3)."""
+        if index < _FIRST_DYNAMIC:
+            if index == 0:
+                raise _wrong("index 0")
+            return STATIC_FIELDS[index - 1]
+        at: i64 = len(self._table) - (index - _FIRST_DYNAMIC + 1)
+        if at < self._first:
+            raise _wrong("an index beyond the tables")
+        return self._table[at]
+
+    def _indexed_literal(self, coded: bytes) -> Field:
+        """Read a literal and put it into the table (RFC 7541, sections 4.4 and 6.2.1)."""
+        index = self._integer(coded, 63)
+        name = self._entry(index).name if index else self._string(coded)
+        field = interned(name, self._string(coded))
+        if field.size > self._limit:
+            self._evict(0)
+        else:
+            self._evict(self._limit - field.size)
+            self._table.append(field)
+            self._size += field.size
+        return field
+
+    def _literal(self, coded: bytes, mask: i64, writing: int) -> Field:
+        index = self._integer(coded, mask)
+        name = self._entry(index).name if index else self._string(coded)
+        return Field(name, self._string(coded), writing)
+
+    def _evict(self, limit: i64) -> None:
+        """Drop the oldest entries until the table holds no more than ``limit`` bytes."""
+        while self._size > limit:
+            self._size -= self._table[self._first].size
+            self._first += 1
+        if self._first > 256:
+            del self._table[: self._first]
+            self._first = 0
+
+    def _size_updates(self, coded: bytes, size: i64) -> i64:
+        """Read the changes of the table's size that a block may begin with; gives where the fields begin."""
+        self._at = 0
+        while self._at < size and coded[self._at] & 0xE0 == 0x20:
+            limit = self._integer(coded, 31)
+            if limit > TABLE_SIZE:
+                raise _wrong("a table larger than was offered")
+            self._limit = limit
+            self._evict(limit)
+        return self._at
+
+    def _integer(self, coded: bytes, mask: i64) -> i64:
+        """Read an integer whose first byte has so many bits of it (RFC 7541, section 5.1)."""
+        at = self._at
+        size: i64 = len(coded)
+        if at >= size:
+            raise _wrong("a block that ends within a field")
+        value: i64 = coded[at] & mask
+        at += 1
+        if value == mask:
+            shift: i64 = 0
+            while True:
+                if at >= size:
+                    raise _wrong("a block that ends within an integer")
+                byte: i64 = coded[at]
+                at += 1
+                value += (byte & 127) << shift
+                shift += 7
+                if byte < 128:
+                    break
+                if shift > _LONG_INTEGER:
+                    raise _wrong("an integer that is too long")
+        self._at = at
+        return value
+
+    def _string(self, coded: bytes) -> bytes:
+        """Read a string (RFC 7541, section 5.2)."""
+        at = self._at
+        if at >= len(coded):
+            raise _wrong("a block that ends within a field")
+        first: i64 = coded[at]
+        if first & 127 == 127:
+            size = self._integer(coded, 127)
+            at = self._at
+        else:
+            size = first & 127
+            at += 1
+        end: i64 = at + size
+        if end > len(coded):
+            raise _wrong("a string longer than its block")
+        self._at = end
+        text = coded[at:end]
+        return decode_huffman(text) if first & 128 else text
