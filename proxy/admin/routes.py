@@ -1,0 +1,103 @@
+"""Every call in one table: the dispatcher, OpenAPI and the tests read it."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from proxy.admin import guard, live_views, rule_views
+from proxy.admin.calls import View
+from proxy.admin.live_views import LiveViews
+from proxy.admin.types import (
+    Alive,
+    Changed,
+    Connections,
+    ExplainRequest,
+    Explanation,
+    Faulting,
+    Ready,
+    ResetDone,
+    RuleSet,
+    RuleView,
+    Stats,
+)
+
+DRY_RUN: Final = "dry_run"
+LIMIT: Final = "limit"
+IF_MATCH: Final = "if_match"
+RULE: Final = "rule"  # bodies of the rule language, described by rules.schema
+RULES: Final = "rules"
+PATCH: Final = "patch"
+
+
+@dataclass(frozen=True)
+class Route:
+    """One call.
+
+    ``body``: a type, one of RULE, RULES and PATCH, or None; ``gives``: a type or a media type.
+    """
+
+    method: str
+    path: str
+    view: View
+    gives: Any
+    body: Any = None
+    accepts: tuple[str, ...] = guard.JSON
+    options: tuple[str, ...] = ()
+    status: int = 200
+    errors: tuple[int, ...] = ()
+    public: bool = False  # no token is asked for, and the health listener has it too
+
+    @property
+    def summary(self) -> str:
+        """What it does: the first line of the view's docstring."""
+        return (self.view.__doc__ or "").strip().splitlines()[0]
+
+    @property
+    def name(self) -> str:
+        """A name that no other call has."""
+        return getattr(self.view, "__name__", "view")
+
+    def match(self, path: str) -> dict[str, str] | None:
+        """Give the parameters in the path, or None where it is another path."""
+        wanted, given = self.path.split("/"), path.split("/")
+        if len(wanted) != len(given):
+            return None
+        params: dict[str, str] = {}
+        for want, have in zip(wanted, given, strict=True):
+            if want.startswith("{"):
+                params[want[1:-1]] = have
+            elif want != have:
+                return None
+        return params
+
+
+def make_routes(live: LiveViews, openapi: View) -> tuple[Route, ...]:
+    """Make the table."""
+    change = (DRY_RUN, IF_MATCH)
+    one = "/v1/rules/{name}"
+    rules, views = rule_views, live_views
+    return (
+        Route("GET", "/v1/rules", rules.get_rules, RuleSet),
+        Route("PUT", "/v1/rules", rules.put_rules, Changed, RULES, guard.RULES, change, 200, (412, 422)),
+        Route("POST", "/v1/rules", rules.post_rule, Changed, RULE, guard.RULES, change, 201, (409, 412, 422)),
+        Route("GET", one, rules.get_rule, RuleView, errors=(404,)),
+        Route("PUT", one, rules.put_rule, Changed, RULE, guard.RULES, change, 200, (412, 422)),
+        Route("PATCH", one, rules.patch_rule, Changed, PATCH, guard.PATCH, change, 200, (404, 412, 422)),
+        Route("DELETE", one, rules.delete_rule, Changed, options=change, errors=(404, 409, 412)),
+        Route("POST", one + "/reset", rules.reset_rule, ResetDone, options=(IF_MATCH,), errors=(404, 412)),
+        Route("POST", "/v1/explain", rules.explain_request, Explanation, ExplainRequest, errors=(422,)),
+        Route("POST", "/v1/stop", views.stop, Faulting),
+        Route("POST", "/v1/resume", views.resume, Faulting),
+        Route("GET", "/v1/stats", live.stats, Stats, options=(LIMIT,)),
+        Route("GET", "/v1/events", views.events, "text/event-stream", errors=(503,)),
+        Route("GET", "/v1/config", views.config, dict[str, Any]),
+        Route("GET", "/v1/connections", views.connections, Connections, options=(LIMIT,)),
+        Route("GET", "/v1/openapi.json", openapi, dict[str, Any]),
+        Route("GET", "/healthz", views.healthz, Alive, public=True),
+        Route("GET", "/readyz", views.readyz, Ready, errors=(503,), public=True),
+        Route("GET", "/metrics", live.metrics, "text/plain"),
+    )
+
+
+def health_routes(routes: tuple[Route, ...]) -> tuple[Route, ...]:
+    """Give the calls of the health listener: nothing there shows rules, requests or configuration."""
+    return tuple(route for route in routes if not route.path.startswith("/v1/"))

@@ -1,0 +1,209 @@
+"""What the admin endpoint takes and gives: the views build these, and OpenAPI is made from them."""
+
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+
+Count = Annotated[int, Meta(ge=0)]
+Time = Annotated[str, Meta(description="RFC 3339, UTC", examples=["2026-11-21T09:30:00.000Z"])]
+
+
+class FaultCounts(Struct, frozen=True):
+    """What one fault of a rule did."""
+
+    fault: Annotated[str, Meta(description="Kind of the fault")]
+    phase: Annotated[str, Meta(description="Phase where it acts")]
+    injected: Annotated[Count, Meta(description="How often it acted")]
+    shadowed: Annotated[Count, Meta(description="How often it would have acted, in mode shadow")]
+
+
+class RuleCounts(Struct, frozen=True):
+    """What a rule did since its state began."""
+
+    matches: Count
+    keyless: Annotated[Count, Meta(description="Matches without the sticky key")]
+    fired: Annotated[Count, Meta(description="Firings that count against `first`")]
+    active: Annotated[Count, Meta(description="Exchanges under way that it hit")]
+    injected: Annotated[Count, Meta(description="Injections of all its faults")]
+    shadowed: Annotated[Count, Meta(description="What would have been injected, in mode shadow")]
+    faults: list[FaultCounts]
+
+
+class RuleView(Struct, frozen=True, omit_defaults=True):
+    """One rule in force (or disabled)."""
+
+    name: str
+    layer: Annotated[str, Meta(description="file or admin")]
+    source: Annotated[str, Meta(description="Where it was written, with line and column where known")]
+    enabled: bool
+    mode: Annotated[str, Meta(description="inject or shadow")]
+    rule: Annotated[dict[str, Any], Meta(description="The rule as written")]
+    counts: RuleCounts
+    covers: Annotated[bool, Meta(description="It takes the place of a rule of the files")] = False
+    expires: Annotated[Time | None, Meta(description="When its ttl ends")] = None
+
+
+class ReloadView(Struct, frozen=True):
+    """How the last look at the rule files went."""
+
+    ok: Annotated[bool, Meta(description="The files are in force as they are")]
+    time: Annotated[Time | None, Meta(description="When the files last came into force")]
+    problems: Annotated[list[str], Meta(description="Why they are not: the last good set stays")]
+
+
+class RuleSet(Struct, frozen=True):
+    """The set in force."""
+
+    version: Count
+    sha256: Annotated[str, Meta(description="Of the set's canonical form")]
+    created: Time
+    source: Annotated[str, Meta(description="What made this version")]
+    stopped: Annotated[bool, Meta(description="The red button is pressed: nothing is injected")]
+    reload: ReloadView
+    rules: list[RuleView]
+
+
+class Changed(Struct, frozen=True):
+    """What a change did, or would do."""
+
+    version: Annotated[Count, Meta(description="The version in force now")]
+    sha256: Annotated[str, Meta(description="Of the set; with dry_run of the set that would be")]
+    dry_run: bool
+    added: list[str]
+    changed: list[str]
+    removed: list[str]
+
+
+class Faulting(Struct, frozen=True):
+    """The state of the red button."""
+
+    stopped: bool
+    version: Count
+
+
+class ResetDone(Struct, frozen=True):
+    """The state of a rule began anew."""
+
+    name: str
+    version: Count
+
+
+class ExplainRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """A request to ask about; nothing is sent, drawn or counted."""
+
+    method: str = "GET"
+    path: Annotated[str, Meta(description="Path, with its query if it has one")] = "/"
+    host: Annotated[str, Meta(description="Without port; default: the host header")] = ""
+    headers: Annotated[
+        dict[str, str | list[str]], Meta(description="By name; a list where a field is repeated")
+    ] = {}
+    listener: Annotated[str, Meta(description="Default: the first one")] = ""
+    upstream: Annotated[str, Meta(description="Default: what the listener's routes give")] = ""
+    source: Annotated[str, Meta(description="The client's IP address")] = "127.0.0.1"
+    protocol: Annotated[
+        str | list[str], Meta(description="http1, http2, grpc, websocket, tcp; several where several hold")
+    ] = "http1"
+    sni: str = ""
+    response: Annotated[
+        "ExplainResponse | None", Meta(description="The answer, for rules that look at it")
+    ] = None
+
+
+class ExplainResponse(Struct, frozen=True, forbid_unknown_fields=True):
+    """The answer of the request that is asked about."""
+
+    status: Annotated[int, Meta(ge=100, le=999)] = 200
+    headers: dict[str, str | list[str]] = {}
+    grpc_status: Annotated[int, Meta(ge=-1, description="-1: none")] = -1
+
+
+class Explanation(Struct, frozen=True):
+    """What each rule makes of a request."""
+
+    version: Count
+    stopped: Annotated[bool, Meta(description="The red button is pressed: nothing would be injected")]
+    upstream: Annotated[str, Meta(description="Where the routes send the request; empty: nowhere")]
+    rules: Annotated[
+        list[dict[str, Any]],
+        Meta(
+            description="One entry for each rule by rank: outcome, conditions with what was wanted and seen"
+        ),
+    ]
+
+
+class Connections(Struct, frozen=True):
+    """What is open."""
+
+    total: Count
+    connections: Annotated[list[dict[str, Any]], Meta(description="At most `limit` of them")]
+
+
+class Percentiles(Struct, frozen=True):
+    """Durations in ms, estimated from the histogram's buckets; null where nothing was seen."""
+
+    p50: float | None
+    p90: float | None
+    p99: float | None
+
+
+class Window(Struct, frozen=True):
+    """What happened in a stretch of time."""
+
+    seconds: float
+    requests: Count
+    rate: Annotated[float, Meta(description="Requests a second")]
+    codes: dict[str, int]
+    duration_ms: Percentiles
+    duration_without_injection_ms: Percentiles
+
+
+class RouteStats(Struct, frozen=True):
+    """Figures of one listener's traffic to one upstream."""
+
+    listener: str
+    upstream: str
+    active: int
+    bytes_in: Count
+    bytes_out: Count
+    recent: Annotated[Window, Meta(description="The last minute, or since the start")]
+    total: Annotated[Window, Meta(description="Since the start")]
+
+
+class RuleStats(Struct, frozen=True):
+    """Figures of one rule."""
+
+    name: str
+    matches: Count
+    matches_rate: Annotated[float, Meta(description="A second, over the last minute")]
+    injected: Count
+    injected_rate: Annotated[float, Meta(description="A second, over the last minute")]
+    shadowed: Count
+    active: Count
+
+
+class Stats(Struct, frozen=True):
+    """Figures of all traffic."""
+
+    version: Count
+    uptime: Annotated[float, Meta(description="Seconds")]
+    stopped: bool
+    held: Annotated[Count, Meta(description="Exchanges that a fault delays or stalls now")]
+    routes: list[RouteStats]
+    rules: list[RuleStats]
+
+
+class Alive(Struct, frozen=True):
+    """The process answers."""
+
+    status: str
+
+
+class Ready(Struct, frozen=True):
+    """Whether traffic should be sent here, and why not."""
+
+    ready: bool
+    listeners: Annotated[bool, Meta(description="They accept connections")]
+    rules: Annotated[bool, Meta(description="A rule set is in force")]
+    draining: bool
+    version: Count
+    reload: Annotated[str, Meta(description="ok, or failed: the last good rules are in force")]

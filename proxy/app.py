@@ -1,0 +1,305 @@
+"""The composition root: reads as the proxy is put together, starts and stops it."""
+
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+import socket
+import stat
+import time
+from pathlib import Path
+from typing import Any, Final
+
+from proxy.changes import Changes
+from proxy.config import Config, ListenerConfig, RouteConfig, UpstreamConfig, split_address
+from proxy.events import Events
+from proxy.listener import Listener, Route, Target
+from proxy.logs import Log
+from proxy.metrics.cells import ListenerCells, UpstreamCells
+from proxy.net import sockets
+from proxy.net.pool import BALANCES, PROTOCOLS, Endpoint, Upstream
+from proxy.net.timers import LoopTimers
+from proxy.path.accept import Door
+from proxy.reload import Reloader
+from proxy.worker import SWEEP_EVERY, Worker
+from rules.matchers import Matcher, compile_text
+from rules.model import Text
+from rules.snapshot import Snapshot
+from rules.store import Store
+from rules.text import RulesError
+
+_BACKLOG: Final = 4096
+
+# Objects between two looks of the collector.  Exchanges leave no cycles behind, so it mostly looks in vain:
+# with Python's 700, a tenth and more of a busy proxy's time (HTTP/2, distinct paths: 24 to 15 µs a request).
+_COLLECT_AFTER: Final = 20_000
+_GRACE: Final = 10.0  # seconds that a drain waits for what is under way
+_DRAIN_LOOK: Final = 0.02
+
+
+class StartError(Exception):
+    """The proxy cannot start; ``lines`` say why, one problem each."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines: list[str] = lines
+
+
+class App:
+    """One running proxy: everything that ``misrule run`` owns."""
+
+    def __init__(self, config: Config) -> None:
+        self.config: Config = config
+        self.events: Events = Events()
+        self.log: Log = Log(config.log.format, config.log.level, config.log.access, events=self.events)
+        self.store: Store = Store([listener.name for listener in config.listeners], time.time())
+        self.addresses: dict[str, str] = {}  # listener (or "admin", "health") -> address as bound
+        self.started: float = 0.0  # unix time
+        self.listening: bool = False  # all listeners accept connections
+        self.stopped: bool = False  # the red button is pressed: no fault is injected
+        self.worker: Worker
+        self._servers: list[asyncio.AbstractServer] = []
+        self._sockets: list[str] = []  # paths of Unix sockets to remove at the end
+        self._reloading: asyncio.Task[bool] | None = None
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._admin: Any = None  # proxy.admin.server.AdminServer, imported only where it runs
+        self.changes: Changes = Changes(self.store, self.install, self.log)
+        self.reloader: Reloader = Reloader(config.rules, self.changes, self.log)
+
+    # --- start and stop
+
+    async def start(self) -> None:
+        """Load the rules, open the listeners, then the admin endpoint; raises StartError."""
+        loop = asyncio.get_running_loop()
+        routes = [route for listener in self.config.listeners for route in listener.routes]
+        names = frozenset(name.encode() for route in routes for name, _ in route.match.headers)
+        timers = LoopTimers(loop, time.monotonic)
+        self.worker = Worker(loop, timers, self.log, self.store.snapshot, names)
+        self.started = time.time()
+        try:
+            await self._start_rules()
+            for config in self.config.upstreams.values():
+                self._add_upstream(config)
+            for listener in self.config.listeners:
+                await self._open(listener)
+            await self._start_admin()
+        except BaseException:
+            await self.stop()
+            raise
+        self._sweep()
+        gc.collect()
+        gc.freeze()  # what was made so far stays: the collector need not walk it again
+        gc.set_threshold(_COLLECT_AFTER, 20, 50)
+        self.listening = True
+        self.log.event("info", "ready", message=self._ready_line())
+
+    def _ready_line(self) -> str:
+        """Say in one line where what listens."""
+        listeners = [f"listener {c.name} {self.addresses[c.name]}" for c in self.config.listeners]
+        others = [f"{name} {self.addresses[name]}" for name in ("admin", "health") if name in self.addresses]
+        return "misrule ready: " + "; ".join(listeners + others)
+
+    async def stop(self) -> None:
+        """Close everything at once."""
+        self.listening = False
+        for server in self._servers:
+            server.close()
+        if self._admin is not None:
+            await self._admin.stop()
+        await self.reloader.close()
+        self.changes.close()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        if hasattr(self, "worker"):
+            for connection in list(self.worker.connections):
+                connection.shut()
+            for task in list(self.worker.tasks):
+                task.cancel()
+            await asyncio.sleep(0)
+        for path in self._sockets:
+            with contextlib.suppress(OSError):
+                Path(path).unlink()
+        self.log.close()
+
+    async def run_until_signal(self) -> int:
+        """Serve until SIGTERM or SIGINT, drain, stop (a second signal: at once); gives the exit status."""
+        loop = asyncio.get_running_loop()
+        asked = asyncio.Queue[None]()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, asked.put_nowait, None)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        await asked.get()
+        self.log.event("info", "draining", message="misrule drains: a second signal stops it at once")
+        drained = loop.create_task(self._drain())
+        again = loop.create_task(asked.get())
+        await asyncio.wait((drained, again), return_when=asyncio.FIRST_COMPLETED)
+        drained.cancel()
+        again.cancel()
+        self.log.event("info", "stopping", message="misrule stops")
+        await self.stop()
+        return 0
+
+    async def _drain(self) -> None:
+        """Accept no more, finish what is under way, for a bounded time."""
+        self.listening = False
+        for server in self._servers:
+            server.close()
+        until = time.monotonic() + _GRACE
+        while self.worker.drain() > 0 and time.monotonic() < until:
+            await asyncio.sleep(_DRAIN_LOOK)
+
+    def _reload(self) -> None:
+        """SIGHUP: look at the rule files now."""
+        self._reloading = asyncio.get_running_loop().create_task(self.reloader.reload())
+
+    # --- the parts
+
+    async def _start_rules(self) -> None:
+        """Read the rule files, and watch them."""
+        try:
+            await self.reloader.start()
+        except RulesError as error:
+            raise StartError([str(problem) for problem in error.problems]) from None
+
+    async def _start_admin(self) -> None:
+        """Open the admin endpoint and the health listener, where they are configured."""
+        if self.config.admin is None and self.config.health is None:
+            return  # what is not used is not imported
+        from proxy.admin.server import AdminError, AdminServer
+
+        self._admin = AdminServer(self)
+        try:
+            await self._admin.start()
+        except AdminError as error:
+            raise StartError([str(error)]) from None
+
+    def _add_upstream(self, config: UpstreamConfig) -> None:
+        """Make the pool of one upstream."""
+        cells = UpstreamCells(config.name)
+        self.worker.cells.upstreams.append(cells)
+        weights = config.weights or [1] * len(config.addresses)
+        endpoints = [
+            _endpoint(number, address, weights[number]) for number, address in enumerate(config.addresses)
+        ]
+        self.worker.upstreams[config.name] = Upstream(
+            config.name,
+            endpoints,
+            BALANCES[config.balance],
+            cells,
+            config.timeouts.connect,
+            config.timeouts.response_head,
+            config.timeouts.idle,
+            config.pool.max_connections,
+            config.pool.max_idle,
+            config.retry.reused_connection,
+            config.retry.attempts,
+            PROTOCOLS[config.protocol],
+        )
+
+    async def _open(self, config: ListenerConfig) -> None:
+        """Open one listener."""
+        listener = self._listener(config)
+        door = Door(self.worker, listener)
+        loop = self.worker.loop
+        try:
+            if config.address.startswith("unix:"):
+                path = config.address.removeprefix("unix:")
+                _remove_stale(path)
+                server: asyncio.AbstractServer = await loop.create_unix_server(
+                    door.protocol, path, backlog=_BACKLOG
+                )
+                self._sockets.append(path)
+                self.addresses[config.name] = config.address
+            else:
+                bound = sockets.bind(*split_address(config.address))
+                server = await loop.create_server(door.protocol, sock=bound, backlog=_BACKLOG)
+                self.addresses[config.name] = _name_of(bound)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise StartError(
+                [f"listener {config.name}: cannot listen on {config.address}: {reason}"]
+            ) from None
+        self._servers.append(server)
+
+    def _listener(self, config: ListenerConfig) -> Listener:
+        """Make the running form of a listener."""
+        cells = ListenerCells(config.name)
+        self.worker.cells.listeners.append(cells)
+        return Listener(
+            config.name,
+            cells,
+            self.worker.cells.route(config.name, ""),
+            [self._route(config.name, route) for route in config.routes],
+            config.trusted_hops,
+            config.limits.head_size,
+            config.limits.headers,
+            config.limits.connections,
+            config.limits.drain,
+            config.timeouts.head,
+            config.timeouts.idle,
+            config.timeouts.drain,
+            config.limits.streams,
+        )
+
+    def _route(self, listener: str, config: RouteConfig) -> Route:
+        """Make the running form of a route."""
+        match = config.match
+        targets = [
+            Target(self.worker.upstreams[name], weight, self.worker.cells.route(listener, name))
+            for name, weight in config.targets
+        ]
+        headers = [(name.encode(), compile_text(text)) for name, text in match.headers]
+        return Route(_matcher(match.host, fold=True), _matcher(match.path), headers, targets)
+
+    # --- the rules in force
+
+    def install(self, snapshot: Snapshot) -> None:
+        """Put a rule set in force: one assignment; what no rule holds any more is released."""
+        self.worker.install(snapshot, self.stopped)
+
+    def stop_faults(self) -> None:
+        """Press the red button: inject nothing more, and release what is held."""
+        self.stopped = True
+        self.worker.install(self.worker.live.snapshot, True)
+
+    def resume_faults(self) -> None:
+        """Inject again."""
+        self.stopped = False
+        self.worker.install(self.worker.live.snapshot, False)
+
+    def connections(self) -> list[dict[str, Any]]:
+        """Describe what is open."""
+        return [connection.describe() for connection in list(self.worker.connections)]
+
+    def _sweep(self) -> None:
+        self.worker.sweep()
+        self._sweeper = self.worker.loop.call_later(SWEEP_EVERY, self._sweep)
+
+
+def _matcher(text: Text | None, fold: bool = False) -> Matcher | None:
+    return None if text is None else compile_text(text, fold)
+
+
+def _endpoint(number: int, address: str, weight: int) -> Endpoint:
+    if address.startswith("unix:"):
+        return Endpoint(number, "", 0, address.removeprefix("unix:"), weight)
+    host, port = split_address(address)
+    return Endpoint(number, host, port, "", weight)
+
+
+def _name_of(bound: socket.socket) -> str:
+    host, port = bound.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _remove_stale(path: str) -> None:
+    """Remove a Unix socket that a killed proxy left; one that still answers is in use."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return
+    except OSError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        if probe.connect_ex(path) != 0:
+            Path(path).unlink()

@@ -1,0 +1,108 @@
+"""Addresses as people write them: ``host:port``, ``"[::1]:port"``, ``:port`` and ``unix:/path``."""
+
+import ipaddress
+import re
+from typing import Final
+
+from rules.params import ALONE, BadValue, Context, Param, Schema, show
+
+WILDCARDS: Final = ("0.0.0.0", "::")
+_NAME: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_-]{1,63})*\.?")
+
+
+class Address(Param[str]):
+    """Where to listen (``listen``: port 0 picks a free one, no host means all interfaces) or to connect.
+
+    Read to one canonical form: brackets around IPv6 only, ``:8080`` becomes ``0.0.0.0:8080``.
+    """
+
+    def __init__(self, listen: bool) -> None:
+        self.listen = listen
+        forms = "host:port, [ipv6]:port, :port" if listen else "host:port, [ipv6]:port"
+        self.human = f"an address ({forms} or unix:/path)"
+
+    def parse(self, value: object, context: Context = ALONE) -> str:
+        """Read an address."""
+        if type(value) is int and self.listen and 0 < value < 65536:
+            raise BadValue(f'expected {self.human}, got {value}; write ":{value}" for all interfaces')
+        if not isinstance(value, str) or not value:
+            raise self.wrong(value)
+        if value.startswith("unix:"):
+            return self._unix(value)
+        if "://" in value:
+            raise BadValue(f"expected {self.human} without a scheme, got {show(value)}")
+        host, colon, port = value.rpartition(":")
+        if not colon or not port:
+            raise BadValue(f"{show(value)} has no port; expected {self.human}")
+        return f"{self._host(host, value)}:{self._port(port, value)}"
+
+    def _unix(self, value: str) -> str:
+        path = value.removeprefix("unix:")
+        if not path.startswith("/"):
+            raise BadValue(f"expected unix: with an absolute path, got {show(value)}")
+        if len(path.encode()) > 107:  # sun_path of unix(7) has 108 bytes, one of them the end
+            raise BadValue("the path of a unix socket has at most 107 bytes")
+        return value
+
+    def _port(self, port: str, value: str) -> int:
+        low = 0 if self.listen else 1
+        if not port.isascii() or not port.isdigit() or not low <= int(port[:9]) <= 65535:
+            raise BadValue(f'a port is a number from {low} to 65535, got "{port}" in {show(value)}')
+        return int(port)
+
+    def _host(self, host: str, value: str) -> str:
+        if not host:
+            if self.listen:
+                return "0.0.0.0"
+            raise BadValue(f"{show(value)} has no host; expected {self.human}")
+        if host.startswith("[") and host.endswith("]"):
+            try:
+                return f"[{ipaddress.IPv6Address(host[1:-1])}]"
+            except ValueError:
+                raise BadValue(f"{show(host)} is not an IPv6 address") from None
+        if ":" in host:
+            raise BadValue(f"an IPv6 address stands in brackets: [{host}]:port, got {show(value)}")
+        if host.replace(".", "").isdigit():
+            try:
+                return str(ipaddress.IPv4Address(host))
+            except ValueError:
+                raise BadValue(f"{show(host)} is not an IPv4 address") from None
+        if _NAME.fullmatch(host) is None:
+            raise BadValue(f"{show(host)} is neither an IP address nor a host name")
+        return host
+
+    def schema(self) -> Schema:
+        """Describe it."""
+        host = "" if not self.listen else "?"
+        pattern = rf"^(unix:/.+|(\[[0-9a-fA-F:.%]+\]|[^:/\[\]]+){host}:[0-9]{{1,5}})$"
+        return {"type": "string", "pattern": pattern, "description": self.human}
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Give host (without brackets) and port of a canonical address; a unix socket's path and -1."""
+    if address.startswith("unix:"):
+        return address.removeprefix("unix:"), -1
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only this machine can reach it; a unix socket is guarded by the rights of its file."""
+    host, port = split_address(address)
+    if port == -1 or host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False  # a name may point anywhere
+
+
+def collide(one: str, other: str) -> bool:
+    """Whether two canonical addresses to listen on cannot both be had."""
+    if one == other:
+        return not one.endswith(":0")
+    host, port = split_address(one)
+    other_host, other_port = split_address(other)
+    if port != other_port or port < 1:
+        return False
+    return host in WILDCARDS or other_host in WILDCARDS

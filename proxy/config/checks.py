@@ -1,0 +1,187 @@
+"""What only shows when two parts of the configuration are seen together.
+
+The checks look at the values as written, not at what was read from them: so they also find
+their mistakes in a file that has others.  What is not of the right shape is passed over here, since
+the tables have noted it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from proxy.config.addresses import Address, collide, is_loopback
+from proxy.config.options import AdminConfig, HealthConfig
+from rules.params import BadValue, Path, Trouble, nearest
+
+_LISTEN: Final = Address(listen=True)
+_CONNECT: Final = Address(listen=False)
+
+
+@dataclass
+class Findings:
+    """What was found: ``troubles`` forbid the start, ``warnings`` do not."""
+
+    troubles: list[Trouble] = field(default_factory=list)
+    warnings: list[Trouble] = field(default_factory=list)
+
+    def wrong(self, path: Path, message: str) -> None:
+        """Note a mistake."""
+        self.troubles.append(Trouble(path, message))
+
+    def warn(self, path: Path, message: str, at_key: bool = False) -> None:
+        """Note what is most likely not meant."""
+        self.warnings.append(Trouble(path, message, at_key))
+
+
+def cross_check(value: object) -> Findings:
+    """Check a whole configuration as written."""
+    found = Findings()
+    document = value if isinstance(value, dict) else {}
+    _check_names(document, found)
+    _check_addresses(document, found)
+    _check_routes(document, found)
+    _check_admin(document, found)
+    _check_upstreams(document, found)
+    return found
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _items(value: object) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, item in enumerate(value if isinstance(value, list) else []):
+        if isinstance(item, dict):
+            yield number, item
+
+
+def _address(value: object, kind: Address = _LISTEN) -> str:
+    """Give the canonical form of an address, "" where it is none."""
+    try:
+        return kind.parse(value)
+    except BadValue:
+        return ""
+
+
+def _check_names(document: dict[str, Any], found: Findings) -> None:
+    first: dict[str, int] = {}
+    for number, listener in _items(document.get("listeners")):
+        name = listener.get("name")
+        if not isinstance(name, str):
+            continue
+        if name in first:
+            found.wrong(
+                ("listeners", number, "name"), f'the name "{name}" is taken by listeners[{first[name]}]'
+            )
+        first.setdefault(name, number)
+
+
+def _listening(document: dict[str, Any]) -> Iterator[tuple[Path, str, str]]:
+    """Give path, what it is in words, and canonical address of everything that listens."""
+    for number, listener in _items(document.get("listeners")):
+        path: Path = ("listeners", number, "address")
+        name = listener.get("name")
+        yield (
+            path,
+            f'listener "{name}"' if name else f"listeners[{number}]",
+            _address(listener.get("address")),
+        )
+    for key, default in (("admin", AdminConfig().address), ("health", HealthConfig().address)):
+        section = document.get(key, False)
+        if isinstance(section, dict) or section is None:
+            yield (key, "address"), f"the {key} endpoint", _address(_mapping(section).get("address", default))
+
+
+def _check_addresses(document: dict[str, Any], found: Findings) -> None:
+    seen: list[tuple[str, str]] = []
+    for path, what, address in _listening(document):
+        taken = next((other for other, at in seen if address and at and collide(address, at)), None)
+        if taken is not None:
+            found.wrong(path, f"{address} is taken by {taken}; each needs an address of its own")
+        seen.append((what, address))
+
+
+def _check_routes(document: dict[str, Any], found: Findings) -> None:
+    upstreams = document.get("upstreams")
+    known = list(_mapping(upstreams))
+    used: set[str] = set()
+    for number, listener in _items(document.get("listeners")):
+        path: Path = ("listeners", number, "routes")
+        for at, name in _targets(listener.get("routes")):
+            used.add(name)
+            if isinstance(upstreams, dict) and name not in upstreams:
+                near = nearest(name, known)
+                hint = f'did you mean "{near}"?' if near else f"upstreams: {', '.join(known) or 'none'}"
+                found.wrong((*path, *at), f'there is no upstream "{name}"; {hint}')
+        _check_order(listener.get("routes"), path, found)
+    for name in known:
+        if name not in used and isinstance(document.get("listeners"), list):
+            found.warn(("upstreams", name), f'no route leads to the upstream "{name}"', at_key=True)
+
+
+def _targets(routes: object) -> Iterator[tuple[Path, str]]:
+    """Give the places where routes name upstreams."""
+    for number, route in _items(routes):
+        if isinstance(route.get("upstream"), str):
+            yield (number, "upstream"), route["upstream"]
+        several = route.get("upstreams")
+        for place, item in enumerate(several if isinstance(several, list) else []):
+            if isinstance(item, str):
+                yield (number, "upstreams", place), item
+            elif isinstance(item, dict) and isinstance(item.get("upstream"), str):
+                yield (number, "upstreams", place, "upstream"), item["upstream"]
+
+
+def _check_order(routes: object, path: Path, found: Findings) -> None:
+    """Warn of routes that no request can reach."""
+    before: list[tuple[int, object]] = []
+    for number, route in _items(routes):
+        match = route.get("match") or {}
+        for earlier, taken in before:
+            if not taken or taken == match:
+                why = "takes every request" if not taken else "has the same match"
+                found.warn((*path, number), f"this route is never reached: routes[{earlier}] before it {why}")
+                break
+        before.append((number, match))
+
+
+def _check_admin(document: dict[str, Any], found: Findings) -> None:
+    admin = _mapping(document.get("admin"))
+    address = _address(admin.get("address", AdminConfig().address))
+    if address and not is_loopback(address) and not admin.get("token_file"):
+        found.wrong(
+            ("admin", "address"),
+            f"{address} can be reached from other machines, and whoever reaches the admin endpoint can break "
+            "traffic: give a token_file, or listen on 127.0.0.1",
+        )
+
+
+def _check_upstreams(document: dict[str, Any], found: Findings) -> None:
+    """Refuse upstreams that are the proxy itself: requests would go round, or reach the admin endpoint."""
+    listening = [(what, at, path[0] == "admin") for path, what, at in _listening(document) if at]
+    for name, upstream in _mapping(document.get("upstreams")).items():
+        for at, raw in _written_addresses(_mapping(upstream).get("address")):
+            address = _address(raw, _CONNECT)
+            itself = next((entry for entry in listening if address and _same(address, entry[1])), None)
+            if itself is not None:
+                why = (
+                    "no traffic may reach it this way" if itself[2] else "requests would go round in circles"
+                )
+                found.wrong(("upstreams", name, "address", *at), f"{address} is {itself[0]}: {why}")
+
+
+def _written_addresses(value: object) -> Iterator[tuple[Path, object]]:
+    if isinstance(value, dict):
+        yield ("address",), value.get("address")
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield (number,), item.get("address") if isinstance(item, dict) else item
+    else:
+        yield (), value
+
+
+def _same(upstream: str, listening: str) -> bool:
+    """Whether connecting to ``upstream`` reaches what listens at ``listening`` on this machine."""
+    if upstream == listening:
+        return not listening.endswith(":0")
+    return is_loopback(upstream) and collide(upstream.replace("localhost", "127.0.0.1"), listening)

@@ -1,0 +1,175 @@
+"""The options of ``misrule run`` to a ``Config``: one listener ``web``, one upstream ``default``."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from msgspec import structs
+
+from proxy.config.checks import cross_check
+from proxy.config.kinds import CONNECT
+from proxy.config.options import AdminConfig, Config
+from proxy.config.read import read_config
+from proxy.config.tables import CONFIG
+from rules.params import BadValue, Path, show
+from rules.text import path_text, read_value
+
+SCHEMES: Final = {"http": "auto", "h2c": "http2", "grpc": "http2"}
+SCHEMES_LATER: Final = ("https", "grpcs", "tcp")
+OFF: Final = "off"
+NO_ADMIN: Final = "--token-file: there is no admin endpoint to guard; give --admin too"
+
+# Where in a document the value of an option stands, the more exact place first.
+_PLACES: Final[tuple[tuple[Path, str], ...]] = (
+    (("listeners", 0, "address"), "--listen"),
+    (("upstreams",), "--upstream"),
+    (("rules",), "--rules"),
+    (("admin", "token_file"), "--token-file"),
+    (("admin",), "--admin"),
+    (("log", "level"), "--log-level"),
+    (("log", "format"), "--log-format"),
+    (("log", "access"), "--access"),
+)
+
+
+class OptionsError(Exception):
+    """Options that cannot be; ``lines`` has every mistake, each with the option's name in front."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
+
+
+def from_options(
+    listen: str,
+    upstream: Sequence[str],
+    rules: Sequence[str] = (),
+    *,
+    admin: str = "",
+    token_file: str = "",
+    access: str = "",
+    log_level: str = "",
+    log_format: str = "",
+) -> Config:
+    """Make a configuration of options; "" stands for one that was not given.
+
+    ``upstream`` are URLs such as ``http://127.0.0.1:3000`` (several: in turn), ``admin`` may be ``off``.
+    Raises OptionsError with every mistake.
+    """
+    lines: list[str] = []
+    log = {"level": log_level, "format": log_format, "access": access}
+    document: dict[str, Any] = {
+        "version": 1,
+        "listeners": [{"name": "web", "address": listen, "routes": [{"upstream": "default"}]}],
+        "upstreams": {
+            "default": {"address": _addresses(upstream, lines), "protocol": _protocol(upstream, lines)}
+        },
+        "rules": list(rules),
+        "log": {key: value for key, value in log.items() if value},
+    }
+    if admin and admin != OFF:
+        document["admin"] = {"address": admin} | ({"token_file": token_file} if token_file else {})
+    elif token_file:
+        lines.append(NO_ADMIN)
+    node = read_value(document, "")
+    config, _ = read_config(node)
+    lines += [f"{_option(problem.path)}: {problem.message}" for problem in node.document.problems]
+    if lines or config is None:
+        raise OptionsError(lines)
+    return config
+
+
+def _option(path: str) -> str:
+    """Name the option whose value stands at a path."""
+    return next((option for place, option in _PLACES if path.startswith(path_text(place))), path)
+
+
+def _addresses(urls: Sequence[str], lines: list[str]) -> list[str]:
+    """Give the addresses of the upstreams; where all are bad, one that stands in for them."""
+    good = []
+    for url in urls:
+        try:
+            good.append(upstream_address(url))
+        except BadValue as bad:
+            lines.append(f"--upstream: {bad}")
+    if not urls:
+        lines.append("--upstream: expected http://host:port, got nothing")
+    return good or ["upstream.invalid:80"]
+
+
+def _protocol(urls: Sequence[str], lines: list[str]) -> str:
+    """Give the protocol that the upstreams' schemes ask for: one for all of them."""
+    asked = {SCHEMES[scheme] for url in urls if (scheme := url.partition("://")[0]) in SCHEMES}
+    if len(asked) > 1:
+        lines.append("--upstream: all addresses of one upstream speak one protocol; got several schemes")
+    return min(asked, default="auto")
+
+
+def upstream_address(url: str) -> str:
+    """Give the address in ``http://host[:port]`` (or another scheme), or ``unix:/path``; raises BadValue."""
+    if url.startswith("unix:"):
+        return CONNECT.parse(url)
+    scheme, colon, rest = url.partition("://")
+    if colon and scheme in SCHEMES_LATER:
+        raise BadValue(f"{scheme}:// is not supported by this version yet; expected http://host:port")
+    if not colon or scheme not in SCHEMES:
+        raise BadValue(f"expected http://host:port, h2c:// or grpc://, got {show(url)}")
+    host = rest.removesuffix("/")
+    if any(mark in host for mark in "/?#@"):
+        raise BadValue(
+            f"expected http://host:port and no more, got {show(url)}: paths are passed on as they come"
+        )
+    return CONNECT.parse(host if ":" in host.rpartition("]")[2] else f"{host}:80")
+
+
+def with_options(
+    config: Config,
+    rules: Sequence[str] = (),
+    *,
+    admin: str = "",
+    token_file: str = "",
+    access: str = "",
+    log_level: str = "",
+    log_format: str = "",
+) -> Config:
+    """Put options in the place of what a file says; "" and no rules: the file's word stays.
+
+    Raises OptionsError with every mistake.
+    """
+    base = config.admin or AdminConfig()
+    wanted = {"address": "" if admin == OFF else admin, "token_file": token_file}
+    section = {key: value for key, value in wanted.items() if value}
+    before = {"address": base.address} | ({"token_file": base.token_file} if base.token_file else {})
+    log = {"level": log_level, "format": log_format, "access": access}
+    document = {
+        "listeners": [{"name": one.name, "address": one.address} for one in config.listeners],
+        "upstreams": {name: {"address": one.addresses} for name, one in config.upstreams.items()},
+        "admin": before | section,
+        "log": {key: value for key, value in log.items() if value},
+    }
+    lines = _section_mistakes(document) if section or any(log.values()) else []
+    if token_file and "address" not in section and config.admin is None:
+        lines = [NO_ADMIN]
+    if lines:
+        raise OptionsError(lines)
+    keep = config.admin if not section else structs.replace(base, **_read_section("admin", section))
+    return structs.replace(
+        config,
+        rules=list(rules) or config.rules,
+        admin=None if admin == OFF else keep,
+        log=structs.replace(config.log, **_read_section("log", document["log"])),
+    )
+
+
+def _section_mistakes(document: dict[str, Any]) -> list[str]:
+    """Check the sections that options change, alone and against the addresses of the rest."""
+    node = read_value(document, "")
+    for key in ("admin", "log"):
+        node.mapping()[key].get(CONFIG.fields[key].param, None)
+    node.document.note_all((), [one for one in cross_check(document).troubles if one.path[:1] == ("admin",)])
+    return [f"{_option(problem.path)}: {problem.message}" for problem in node.document.problems]
+
+
+def _read_section(key: str, section: Any) -> dict[str, Any]:
+    """Read the options of a section that are there, without those that are not."""
+    read = structs.asdict(CONFIG.fields[key].param.parse(section))
+    return {name: read[name] for name in section}

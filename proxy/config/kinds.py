@@ -1,0 +1,126 @@
+"""How each kind of option is written: the parameters behind the names in ``proxy.config.options``.
+
+Errors, JSON Schema and the checks of the command line come from the same objects.
+"""
+
+from typing import Any, Final
+
+from proxy.config.addresses import Address
+from rules.match_params import HEADERS, HOST_TEXT, PATH_TEXT
+from rules.params import (
+    ALONE,
+    BadValue,
+    Bool,
+    Context,
+    Duration,
+    Integer,
+    Param,
+    Schema,
+    Size,
+    Text,
+    show,
+    words,
+)
+from rules.records import Field, ListOf, Record, Values
+
+NAME: Final = Text(
+    "a name of a-z, 0-9, dot, dash and underscore, at most 63 characters", "[a-z0-9][a-z0-9._-]{0,62}"
+)
+LISTEN: Final = Address(listen=True)
+CONNECT: Final = Address(listen=False)
+WEIGHT: Final = Integer(1, 1_000_000)
+FILE: Final = Text("the path of a file", low=1)
+
+Weighted = tuple[str, int]
+
+
+class NotYet(Param[Any]):
+    """A parameter of which some values belong to a later version: they are refused by name."""
+
+    def __init__(self, known: Param[Any], *later: object) -> None:
+        self.known = known
+        self.later = later
+        self.human = known.human
+
+    def parse(self, value: object, context: Context = ALONE) -> Any:
+        """Read a value that this version knows."""
+        if any(type(value) is type(word) and value == word for word in self.later):
+            raise BadValue(f"{show(value)} is not supported by this version yet; expected {self.human}")
+        return self.known.parse(value, context)
+
+    def schema(self) -> Schema:
+        """Describe what this version knows."""
+        return self.known.schema()
+
+
+class Workers(Integer):
+    """The number of worker processes; more than one belongs to a later version."""
+
+    def __init__(self) -> None:
+        super().__init__(1, 1)
+
+    def parse(self, value: object, context: Context = ALONE) -> int:
+        """Read 1."""
+        if value == "auto" or (type(value) is int and value > 1):
+            raise BadValue(f"{show(value)}: more than one worker is not supported by this version yet")
+        return super().parse(value, context)
+
+
+def _weighted(key: str, param: Param[str]) -> Record[Weighted]:
+    """Make the form ``{key: …, weight: 5}``."""
+
+    def make(values: Values) -> Weighted:
+        return (values[key], values["weight"])
+
+    fields = {key: Field(param), "weight": Field(WEIGHT, 1, "The share of this one among all")}
+    return Record(fields, make, short=key, human=f"{{{key}, weight}}")
+
+
+class Several(Param[tuple[Weighted, ...]]):
+    """One value or a non-empty list of values, each alone or with its weight."""
+
+    def __init__(self, key: str, param: Param[str]) -> None:
+        self.human = f"{param.human}, or a list of them"
+        self._list = ListOf(_weighted(key, param), single=True, low=1)
+
+    def parse(self, value: object, context: Context = ALONE) -> tuple[Weighted, ...]:
+        """Read one or several; the same one twice is an error."""
+        items = self._list.parse(value, context)
+        names = [name for name, _ in items]
+        twice = [name for number, name in enumerate(names) if name in names[:number]]
+        if twice:
+            raise BadValue(f'"{twice[0]}" is given twice')
+        return items
+
+    def schema(self) -> Schema:
+        """Describe both forms."""
+        return self._list.schema()
+
+
+ROUTE_UPSTREAMS: Final = Several("upstream", NAME)
+
+KINDS: Final[dict[str, Param[Any]]] = {
+    "access": words("all", "injected", "none"),
+    "addresses": Several("address", CONNECT),
+    "balance": words("round_robin", "least_requests", "random"),
+    "bool": Bool(),
+    "count": Integer(1, 1_000_000),
+    "duration": Duration(low=0.001),
+    "file": FILE,
+    "head_size": Size(low=1024, high=1 << 20),
+    "hops": Integer(0, 100),
+    "host_text": HOST_TEXT,
+    "hosts": ListOf(Text("a host name without port", r"[A-Za-z0-9._:\[\]-]+", high=253), single=True),
+    "level": words("debug", "info", "warning", "error"),
+    "listen": LISTEN,
+    "listener_protocol": NotYet(words("auto", "http"), "tcp"),
+    "log_format": words("json", "text"),
+    "name": NAME,
+    "paths": ListOf(FILE, single=True),
+    "header_texts": HEADERS,
+    "path_text": PATH_TEXT,
+    "size": Size(),
+    "small": Integer(0, 10_000),
+    "upstream_protocol": NotYet(words("auto", "http1", "http2"), "tcp"),
+    "workers": Workers(),
+}

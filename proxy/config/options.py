@@ -1,0 +1,219 @@
+"""The options that do not change while the proxy runs: each once, with its meaning and default.
+
+Everything else is made from these types: the reader (``proxy.config.read``), the JSON Schema
+(``misrule schema config``) and ``GET /v1/config``.  ``option()`` adds what the type cannot say: how
+the value is written in a file (a key of ``proxy.config.kinds.KINDS``) and what it means.  Times are
+seconds, sizes are bytes.  A key that only a later version knows stands in the ``LATER`` of its section.
+"""
+
+from typing import Annotated, ClassVar
+
+from msgspec import Meta, Struct
+
+from rules.model import Text
+
+
+def option(kind: str, doc: str) -> Meta:
+    """Describe one option: how it is written, and what it is for."""
+    return Meta(description=doc, extra={"kind": kind})
+
+
+def section(of: type[Struct], doc: str) -> Meta:
+    """Describe a section: a mapping of further options."""
+    return Meta(description=doc, extra={"kind": "section", "of": of})
+
+
+def sections(of: type[Struct], doc: str) -> Meta:
+    """Describe a list of sections."""
+    return Meta(description=doc, extra={"kind": "sections", "of": of})
+
+
+def named(of: type[Struct], doc: str) -> Meta:
+    """Describe sections by name."""
+    return Meta(description=doc, extra={"kind": "named", "of": of})
+
+
+class Limits(Struct, frozen=True):
+    """What a client may ask of a listener before it is refused."""
+
+    head_size: Annotated[int, option("head_size", "Largest head of a message; larger: 431 (414)")] = 65536
+    headers: Annotated[int, option("small", "Most header fields of a message; more: 431")] = 100
+    connections: Annotated[int, option("count", "Most connections open at once; more are closed")] = 10_000
+    drain: Annotated[
+        int,
+        option("size", "Most bytes of a request body that are read and thrown away after an early answer"),
+    ] = 16 * 1024 * 1024
+    streams: Annotated[int, option("count", "Most exchanges at once on one connection of HTTP/2")] = 100
+
+
+class ListenerTimeouts(Struct, frozen=True):
+    """How long a listener waits for its clients."""
+
+    head: Annotated[float, option("duration", "From the first byte of a head to its last; then 408")] = 10.0
+    idle: Annotated[float, option("duration", "A connection on which nothing moves; then it is closed")] = (
+        300.0
+    )
+    drain: Annotated[
+        float, option("duration", "How long a request body is still read after an early answer")
+    ] = 30.0
+
+
+class RouteMatch(Struct, frozen=True):
+    """Which requests a route takes: every given part must hold, an absent part holds for all."""
+
+    host: Annotated[Text | None, option("host_text", "The host, lower-case and without port")] = None
+    path: Annotated[Text | None, option("path_text", "The path as it came, without the query")] = None
+    headers: Annotated[
+        tuple[tuple[str, Text], ...], option("header_texts", "Header fields by name; any value may match")
+    ] = ()
+
+    @property
+    def catches_all(self) -> bool:
+        """Whether every request matches."""
+        return self.host is None and self.path is None and not self.headers
+
+
+class RouteConfig(Struct, frozen=True):
+    """Where requests go; the first route that matches wins.
+
+    In a file either ``upstream: name`` or ``upstreams: [{upstream: name, weight: 95}, …]``.
+    """
+
+    targets: Annotated[
+        tuple[tuple[str, int], ...],
+        option("targets", "Upstreams with their weights; an exchange goes to one of them by chance"),
+    ]
+    match: Annotated[RouteMatch, section(RouteMatch, "Which requests; absent: all")] = RouteMatch()
+
+
+class ListenerConfig(Struct, frozen=True):
+    """One address where clients connect."""
+
+    LATER: ClassVar[dict[str, str]] = {
+        "tls": "TLS comes later",
+        "capture": "captured traffic comes later",
+    }
+
+    name: Annotated[str, option("name", "The name in rules, metrics and logs")]
+    address: Annotated[str, option("listen", 'host:port, "[::1]:port" (quoted), :port or unix:/path')]
+    routes: Annotated[list[RouteConfig], sections(RouteConfig, "Where requests go, first match first")]
+    protocol: Annotated[str, option("listener_protocol", "auto (found out by looking) or http")] = "auto"
+    trusted_hops: Annotated[
+        int, option("hops", "So many proxies in front are believed in x-forwarded-* headers")
+    ] = 0
+    limits: Annotated[Limits, section(Limits, "What clients may ask")] = Limits()
+    timeouts: Annotated[ListenerTimeouts, section(ListenerTimeouts, "How long clients are waited for")] = (
+        ListenerTimeouts()
+    )
+
+
+class UpstreamTimeouts(Struct, frozen=True):
+    """How long an upstream is waited for; time that a fault injects does not count."""
+
+    connect: Annotated[float, option("duration", "Until a connection stands; then 504")] = 5.0
+    response_head: Annotated[float, option("duration", "From the request to the answer's head; then 504")] = (
+        60.0
+    )
+    idle: Annotated[float, option("duration", "An answer in which nothing moves, or an idle connection")] = (
+        300.0
+    )
+
+
+class PoolConfig(Struct, frozen=True):
+    """How many connections to an upstream are kept."""
+
+    max_connections: Annotated[int, option("count", "Most connections to this upstream")] = 1024
+    max_idle: Annotated[int, option("small", "Most idle connections kept to this upstream")] = 64
+
+
+class RetryConfig(Struct, frozen=True):
+    """When a request is sent again."""
+
+    reused_connection: Annotated[
+        bool,
+        option("bool", "Once more where a kept connection died before a byte of the answer (always safe)"),
+    ] = True
+    attempts: Annotated[int, option("hops", "So many more times where the connection could not be made")] = 0
+
+
+class UpstreamConfig(Struct, frozen=True, rename={"addresses": "address"}):
+    """A service that requests are sent to, at one or several addresses."""
+
+    LATER: ClassVar[dict[str, str]] = {
+        "tls": "TLS comes later",
+        "health": "health checks come later",
+    }
+
+    name: str
+    addresses: Annotated[
+        list[str],
+        option("addresses", "host:port or unix:/path, or a list of them, or of {address, weight}"),
+    ]
+    weights: list[int] = []  # one for each of `addresses`
+    protocol: Annotated[
+        str, option("upstream_protocol", "auto (http1, but h2c for gRPC calls), http1 or http2")
+    ] = "auto"
+    balance: Annotated[str, option("balance", "round_robin, least_requests or random")] = "round_robin"
+    timeouts: Annotated[UpstreamTimeouts, section(UpstreamTimeouts, "How long it is waited for")] = (
+        UpstreamTimeouts()
+    )
+    pool: Annotated[PoolConfig, section(PoolConfig, "Connections kept open")] = PoolConfig()
+    retry: Annotated[RetryConfig, section(RetryConfig, "When a request is sent again")] = RetryConfig()
+
+
+class AdminConfig(Struct, frozen=True):
+    """The endpoint that shows and changes rules while the proxy runs."""
+
+    LATER: ClassVar[dict[str, str]] = {"tls": "TLS comes later"}
+
+    address: Annotated[str, option("listen", "Where it listens; other than loopback needs token_file")] = (
+        "127.0.0.1:9905"
+    )
+    token_file: Annotated[
+        str, option("file", "A file with the bearer token that callers must send; read again when it changes")
+    ] = ""
+    hosts: Annotated[
+        list[str], option("hosts", "Further names that callers may use in the host header (DNS rebinding)")
+    ] = []
+
+
+class HealthConfig(Struct, frozen=True):
+    """A listener of its own for /healthz, /readyz and /metrics only: for a kubelet or Prometheus."""
+
+    address: Annotated[str, option("listen", "Where it listens")] = "0.0.0.0:9906"
+
+
+class LogConfig(Struct, frozen=True):
+    """What is written to standard error."""
+
+    format: Annotated[str, option("log_format", "json or text")] = "json"
+    level: Annotated[str, option("level", "debug, info, warning or error")] = "info"
+    access: Annotated[
+        str, option("access", "Which exchanges leave a line: all, injected (those with a fault) or none")
+    ] = "injected"
+
+
+class Config(Struct, frozen=True):
+    """All of it."""
+
+    LATER: ClassVar[dict[str, str]] = {
+        "dns": "the DNS listener comes later",
+        "certs": "certificates come later",
+        "state_dir": "kept rule versions come later",
+        "tracing": "tracing comes later",
+        "experiments": "experiments come later",
+        "drain": "the grace of a drain comes later",
+    }
+
+    listeners: Annotated[list[ListenerConfig], sections(ListenerConfig, "Where clients connect")]
+    upstreams: Annotated[dict[str, UpstreamConfig], named(UpstreamConfig, "Where requests go, by name")]
+    rules: Annotated[
+        list[str], option("paths", "Files or directories with rules, in order; relative to this file")
+    ] = []
+    admin: Annotated[AdminConfig | None, section(AdminConfig, "The admin endpoint; absent: none")] = None
+    health: Annotated[HealthConfig | None, section(HealthConfig, "A listener for probes; absent: none")] = (
+        None
+    )
+    workers: Annotated[int, option("workers", "Processes; only 1 in this version")] = 1
+    state_dir: str | None = None  # for a later version: where versions of rules outlive a restart
+    log: Annotated[LogConfig, section(LogConfig, "Logging")] = LogConfig()

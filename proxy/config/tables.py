@@ -1,0 +1,140 @@
+"""The tables that read the configuration, made from the types of ``proxy.config.options``."""
+
+from collections.abc import Callable
+from typing import Any, Final, get_type_hints
+
+from msgspec import NODEFAULT, Meta, Struct, structs
+
+from proxy.config.kinds import KINDS, NAME, ROUTE_UPSTREAMS
+from proxy.config.options import Config, RouteConfig, RouteMatch, UpstreamConfig
+from rules.params import Duration, Integer, Param, Size
+from rules.records import Field, ListOf, MapOf, Record, Values, exactly_one
+
+Make = Callable[[Values], Any]
+
+
+def written(value: object, param: Param[Any]) -> object:
+    """Write a value as a file would have it: 10.0 seconds as ``10s``, 65536 bytes as ``64KiB``."""
+    if isinstance(param, Duration) and isinstance(value, float):
+        return _with_unit(round(value * 1000), (("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)))
+    if isinstance(param, Size) and isinstance(value, int):
+        return _with_unit(value, (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)))
+    return value
+
+
+def _with_unit(amount: int, units: tuple[tuple[str, int], ...]) -> str:
+    unit, size = next(((unit, size) for unit, size in units if amount % size == 0 and amount), units[-1])
+    return f"{amount // size}{unit}"
+
+
+def described(kind: type[Struct]) -> dict[str, tuple[str, Meta, object]]:
+    """Give the options of a section: field name -> key in a file, description, default (None: made anew)."""
+    hints = get_type_hints(kind, include_extras=True)
+    found = {}
+    for field in structs.fields(kind):
+        for meta in getattr(hints[field.name], "__metadata__", ()):
+            absent = field.default_factory is not NODEFAULT
+            found[field.name] = (field.encode_name, meta, None if absent else field.default)
+    return found
+
+
+def param_of(meta: Meta) -> Param[Any]:
+    """Give the parameter that reads an option."""
+    extra: dict[str, Any] = meta.extra or {}
+    kind, of = extra["kind"], extra.get("of")
+    if of is None:
+        return KINDS[kind]
+    if kind == "sections":
+        return ListOf(record_of(of), low=1)
+    if kind == "named":
+        return MapOf(NAME, record_of(of), human="a mapping of names to sections")
+    return record_of(of)
+
+
+def record_of(kind: type[Struct], make: Make | None = None) -> Record[Any]:
+    """Make the table that reads one section into its type."""
+    if kind is RouteConfig:
+        return ROUTE
+    fields: dict[str, Field] = {}
+    names: dict[str, str] = {}
+    for name, (key, meta, default) in described(kind).items():
+        names[key] = name
+        fields[key] = _field(param_of(meta), default, meta.description or "")
+    later: dict[str, str] = getattr(kind, "LATER", {})
+    make = make or (_upstream if kind is UpstreamConfig else kind_maker(kind, names))
+    return Record(fields, make, later=later, human="a mapping")
+
+
+def _field(param: Param[Any], default: object, doc: str) -> Field:
+    if default is NODEFAULT:
+        return Field(param, doc=doc)
+    plain = isinstance(default, str | int | float | bool) and default != ""
+    return Field(param, written(default, param) if plain else None, doc)
+
+
+def kind_maker(kind: type[Struct], names: dict[str, str]) -> Make:
+    """Give the function that makes a section of the values by key; what is absent keeps its default."""
+
+    def make(values: Values) -> Struct:
+        given = {names[key]: value for key, value in values.items() if value is not None}
+        return kind(
+            **{name: list(v) if isinstance(v, tuple) and name in LISTS else v for name, v in given.items()}
+        )
+
+    return make
+
+
+# Options that are lists in their types; tables read tuples.
+LISTS: Final = frozenset({"addresses", "hosts", "listeners", "routes", "rules"})
+
+
+def _upstream(values: Values) -> UpstreamConfig:
+    given = {key: value for key, value in values.items() if value is not None}
+    addresses = given.pop("address")
+    return UpstreamConfig(
+        name="",  # the key that it stands under; filled in by the reader of the whole
+        addresses=[address for address, _ in addresses],
+        weights=[weight for _, weight in addresses],
+        **given,
+    )
+
+
+def _route(values: Values) -> RouteConfig:
+    which = exactly_one(values, ("upstream", "upstreams"))
+    targets = ((values["upstream"], 1),) if which == "upstream" else values["upstreams"]
+    return RouteConfig(targets=targets, match=values["match"] or RouteMatch())
+
+
+def _config(values: Values) -> Config:
+    given: dict[str, Any] = {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in values.items()
+        if value is not None
+    }
+    given["upstreams"] = {name: structs.replace(one, name=name) for name, one in given["upstreams"]}
+    del given["version"]
+    return Config(**given)
+
+
+ROUTE: Final[Record[RouteConfig]] = Record(
+    {
+        "match": Field(record_of(RouteMatch), None, "Which requests; absent: all"),
+        "upstream": Field(NAME, None, "Where they go"),
+        "upstreams": Field(ROUTE_UPSTREAMS, None, "Where they go, by weight"),
+    },
+    _route,
+    human="a route",
+)
+
+
+VERSION: Final = Integer(1, 1)
+VERSION.human = "1, the version of this format"
+
+
+def _whole() -> Record[Config]:
+    record = record_of(Config, _config)
+    fields = {"version": Field(VERSION, doc="The version of this format: 1"), **record.fields}
+    return Record(fields, _config, later=record.later, human="a mapping")
+
+
+CONFIG: Final[Record[Config]] = _whole()

@@ -1,0 +1,115 @@
+"""Failures of real life, as values: what the client is told, what logs and metrics call it.
+
+A failure is never an injected fault: those carry the name of their rule and count elsewhere.
+Each row holds the HTTP status, the gRPC status and the RFC 9209 ``proxy-status`` error token
+(section 2.3) that belong together.
+"""
+
+from typing import Final
+
+
+class Failure:
+    """One kind of trouble: ``kind`` is the label in logs and metrics, ``text`` the body of the answer."""
+
+    __slots__ = ("grpc_status", "kind", "status", "text", "token")
+
+    def __init__(self, kind: str, status: int, token: str, text: str, grpc_status: int) -> None:
+        self.kind: str = kind
+        self.status: int = status
+        self.token: str = token
+        self.text: str = text
+        self.grpc_status: int = grpc_status
+
+
+# gRPC status numbers, https://grpc.github.io/grpc/core/md_doc_statuscodes.html
+_CANCELLED: Final = 1
+_DEADLINE_EXCEEDED: Final = 4
+_UNIMPLEMENTED: Final = 12
+_INTERNAL: Final = 13
+_UNAVAILABLE: Final = 14
+
+BAD_REQUEST: Final = Failure("bad_request", 400, "http_request_error", "bad request", _INTERNAL)
+HEAD_TIMEOUT: Final = Failure(
+    "head_timeout", 408, "http_request_error", "the request head did not arrive in time", _DEADLINE_EXCEEDED
+)
+BODY_TIMEOUT: Final = Failure(
+    "body_timeout", 408, "http_request_error", "the request body stopped arriving", _DEADLINE_EXCEEDED
+)
+NO_ROUTE: Final = Failure("no_route", 404, "destination_not_found", "no route matches", _UNIMPLEMENTED)
+TOO_MANY_CONNECTIONS: Final = Failure(
+    "too_many_connections", 503, "connection_limit_reached", "too many connections", _UNAVAILABLE
+)
+CONNECT_REFUSED: Final = Failure(
+    "connect_refused", 502, "connection_refused", "upstream refused the connection", _UNAVAILABLE
+)
+CONNECT_TIMEOUT: Final = Failure(
+    "connect_timeout", 504, "connection_timeout", "connecting to upstream timed out", _UNAVAILABLE
+)
+CONNECT_UNREACHABLE: Final = Failure(
+    "connect_unreachable", 502, "destination_ip_unroutable", "upstream is unreachable", _UNAVAILABLE
+)
+DNS_ERROR: Final = Failure("dns_error", 502, "dns_error", "upstream's name does not resolve", _UNAVAILABLE)
+POOL_EXHAUSTED: Final = Failure(
+    "pool_exhausted", 503, "connection_limit_reached", "no upstream connection became free", _UNAVAILABLE
+)
+UPSTREAM_RESET: Final = Failure(
+    "upstream_reset", 502, "connection_terminated", "upstream reset the connection", _UNAVAILABLE
+)
+UPSTREAM_CLOSED: Final = Failure(
+    "upstream_closed", 502, "connection_terminated", "upstream closed without an answer", _UNAVAILABLE
+)
+UPSTREAM_PROTOCOL: Final = Failure(
+    "upstream_protocol", 502, "http_protocol_error", "upstream sent an invalid answer", _INTERNAL
+)
+UPSTREAM_HEAD_TOO_LARGE: Final = Failure(
+    "upstream_head_too_large",
+    502,
+    "http_response_header_section_size",
+    "upstream sent too large a head",
+    _INTERNAL,
+)
+RESPONSE_TIMEOUT: Final = Failure(
+    "response_timeout", 504, "http_response_timeout", "upstream did not answer in time", _DEADLINE_EXCEEDED
+)
+INTERNAL: Final = Failure("internal", 500, "proxy_internal_error", "internal error", _INTERNAL)
+
+# These end an exchange without an answer of our own: the connection is gone or the head was sent.
+CLIENT_CLOSED: Final = Failure("client_closed", 499, "", "the client went away", _CANCELLED)
+UPSTREAM_TRUNCATED: Final = Failure(
+    "upstream_truncated", 502, "http_response_incomplete", "upstream ended in the middle", _INTERNAL
+)
+UPSTREAM_IDLE: Final = Failure(
+    "upstream_idle", 504, "http_response_timeout", "upstream stopped sending", _DEADLINE_EXCEEDED
+)
+CLIENT_IDLE: Final = Failure("client_idle", 499, "", "the client stopped reading", _CANCELLED)
+SHUTDOWN: Final = Failure("shutdown", 503, "proxy_internal_error", "shutting down", _UNAVAILABLE)
+
+
+def refused_request(kind: str, status: int, text: str) -> Failure:
+    """Make the failure of a request that is the client's own fault; ``kind`` is the codec's."""
+    return Failure(kind, status, "http_request_error", text, _INTERNAL)
+
+
+ALL: Final[tuple[Failure, ...]] = (
+    BAD_REQUEST,
+    HEAD_TIMEOUT,
+    BODY_TIMEOUT,
+    NO_ROUTE,
+    TOO_MANY_CONNECTIONS,
+    CONNECT_REFUSED,
+    CONNECT_TIMEOUT,
+    CONNECT_UNREACHABLE,
+    DNS_ERROR,
+    POOL_EXHAUSTED,
+    UPSTREAM_RESET,
+    UPSTREAM_CLOSED,
+    UPSTREAM_PROTOCOL,
+    UPSTREAM_HEAD_TOO_LARGE,
+    RESPONSE_TIMEOUT,
+    INTERNAL,
+    CLIENT_CLOSED,
+    UPSTREAM_TRUNCATED,
+    UPSTREAM_IDLE,
+    CLIENT_IDLE,
+    SHUTDOWN,
+)

@@ -1,0 +1,283 @@
+"""One request and its answer, and the two sides that it runs between.
+
+The exchange is what the phases share: each reads what the ones before left here, and the two
+sides are reached through it, never by importing an earlier phase.  It holds no sockets.
+"""
+
+from typing import Final
+
+from mypy_extensions import mypyc_attr
+
+from proxy.errors import Failure
+from proxy.metrics.cells import RouteCells
+from proxy.net.connection import Connection
+from proxy.net.pipe import Pipe
+from proxy.net.pool import Endpoint, Upstream, Waiter
+from proxy.wire.body import BodyReader
+from proxy.wire.h1_head import Head
+from proxy.worker import Releasable, Worker
+from rules.actions import CANCEL, Answer, Disturb, EndCall, GoAway
+from rules.compiled import CompiledRule
+from rules.facts import Facts
+from rules.plan import Chosen
+from rules.snapshot import Plan
+
+# Why reading from a side is paused: any bit pauses it.
+BY_PEER: Final = 1  # the other side cannot take more
+BY_BUFFER: Final = 2  # we hold as much as we may
+BY_END: Final = 4  # nothing more is wanted before something has left
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Passing:
+    """What follows a switch of protocols, as the two connections see it."""
+
+    def from_client(self, data: bytes) -> None:
+        """Bytes came from the client."""
+        raise NotImplementedError
+
+    def from_upstream(self, data: bytes) -> None:
+        """Bytes came from the upstream."""
+        raise NotImplementedError
+
+    def client_full(self, full: bool) -> None:
+        """The client reads slowly, or has caught up."""
+        raise NotImplementedError
+
+    def upstream_full(self, full: bool) -> None:
+        """The upstream reads slowly, or has caught up."""
+        raise NotImplementedError
+
+    def client_ended(self) -> None:
+        """The client sends no more; its FIN is passed on."""
+        raise NotImplementedError
+
+    def upstream_ended(self) -> None:
+        """The upstream sends no more; its FIN is passed on."""
+        raise NotImplementedError
+
+    def client_lost(self, reset: bool) -> None:
+        """The client's connection is gone; the upstream's ends in the same way."""
+        raise NotImplementedError
+
+    def upstream_lost(self, reset: bool) -> None:
+        """The upstream's connection is gone; the client's ends in the same way."""
+        raise NotImplementedError
+
+    def bytes_passed(self) -> tuple[int, int]:
+        """Count the bytes that passed, from the client and from the upstream."""
+        raise NotImplementedError
+
+    def strike(self, plan: Plan, chosen: list[Chosen]) -> None:
+        """Carry out these faults at once; while they hold, no byte passes."""
+        raise NotImplementedError
+
+    def plan_anew(self, plan: Plan | None) -> None:
+        """Replace the plan: the rules have changed."""
+        raise NotImplementedError
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Shaping:
+    """What stands in the way of one direction's content and changes it; the first of a row of them."""
+
+    def feed(self, data: bytes) -> None:
+        """Content has come."""
+        raise NotImplementedError
+
+    def close(self, reader: BodyReader) -> None:
+        """The content is complete; ``reader`` has the trailers, which may be changed."""
+        raise NotImplementedError
+
+    def closing(self) -> EndCall | None:
+        """Give the end that a call is to have instead of its own, None where it keeps that."""
+        raise NotImplementedError
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class ClientSide(Connection):
+    """The client's side of an exchange, whatever its protocol."""
+
+    def head(self, ex: "Exchange", head: Head) -> bool:
+        """Send the answer's head; True: the body may follow with its framing as it came."""
+        raise NotImplementedError
+
+    def interim(self, ex: "Exchange", head: Head) -> None:
+        """Send a 1xx answer."""
+        raise NotImplementedError
+
+    def body(self, piece: bytes) -> None:
+        """Send a piece of the answer's body."""
+        raise NotImplementedError
+
+    def end(self, reader: BodyReader) -> None:
+        """Send what ends the answer: the reader has given END, and has the trailers."""
+        raise NotImplementedError
+
+    def answer(self, ex: "Exchange", answer: Answer, extra: bytes) -> None:
+        """Send a whole answer of our own; ``extra`` are further header lines."""
+        raise NotImplementedError
+
+    def bare_body(self) -> None:
+        """Give the request's body without its framing; to be said before any of it is read."""
+        raise NotImplementedError
+
+    def end_call(self, ex: "Exchange", end: EndCall) -> None:
+        """End the answer to a gRPC call here, with this status; its head may have been sent."""
+        raise NotImplementedError
+
+    def go_on_reading(self) -> None:
+        """Read on: the request's body may flow (again)."""
+        raise NotImplementedError
+
+    def over(self, ex: "Exchange") -> None:
+        """The exchange is done with: go on to the next one, or end the connection."""
+        raise NotImplementedError
+
+    def reset(self, code: int = CANCEL, connection: bool = False) -> None:
+        """End the connection with RST as soon as what was sent has arrived; HTTP/2: the stream, by its code.
+
+        ``connection``: with RST in HTTP/2 too.
+        """
+        raise NotImplementedError
+
+    def close(self, goaway: GoAway | None = None) -> None:
+        """End the connection with FIN after what was sent; what still comes in is thrown away.
+
+        HTTP/2 says GOAWAY first: ``goaway``, else one by which this exchange was not processed.
+        """
+        raise NotImplementedError
+
+    def dismiss(self, goaway: GoAway) -> None:
+        """Let the connection end when what is under way on it is complete, and take nothing new."""
+        raise NotImplementedError
+
+    def disturb(self, action: Disturb, rule: CompiledRule) -> None:
+        """Do to the connection what only HTTP/2 has, until the rule goes away."""
+        raise NotImplementedError
+
+    def pause(self, reason: int) -> None:
+        """Stop reading from this side."""
+        raise NotImplementedError
+
+    def resume(self, reason: int) -> None:
+        """Read again, unless another reason holds."""
+        raise NotImplementedError
+
+    def tunnel(self, ex: "Exchange", upstream: Pipe) -> Passing:
+        """The protocol was switched: pass bytes between this side and the upstream's pipe from now on."""
+        raise NotImplementedError
+
+    def broken(self) -> None:
+        """The answer under way cannot be completed: end it so that it cannot pass for a whole one."""
+        raise NotImplementedError
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class UpstreamSide(Connection):
+    """The upstream's side of an exchange, whatever its protocol."""
+
+    def body(self, piece: bytes) -> None:
+        """Send a piece of the request's body, framing included."""
+        raise NotImplementedError
+
+    def end(self, reader: BodyReader) -> None:
+        """Send what ends the request: the reader has given END.  The answer is due from now on."""
+        raise NotImplementedError
+
+    def go_on_reading(self) -> None:
+        """Read on: the answer may flow (again)."""
+        raise NotImplementedError
+
+    def body_as(self, raw: bool) -> None:
+        """Choose whether the answer's body comes with its framing, see H1Reader.body_as."""
+        raise NotImplementedError
+
+    def mark_body(self, content_bytes: int) -> None:
+        """Ask for a stop after exactly so many bytes of the answer's content."""
+        raise NotImplementedError
+
+    def content(self) -> int:
+        """Count the content bytes of the answer so far."""
+        raise NotImplementedError
+
+    def release(self, reusable: bool) -> None:
+        """The exchange needs this side no more; ``reusable``: its answer is complete."""
+        raise NotImplementedError
+
+    def reset(self, code: int = CANCEL, connection: bool = False) -> None:
+        """End the connection with RST as soon as what was sent has arrived; HTTP/2: the stream, by its code.
+
+        ``connection``: with RST in HTTP/2 too, which fails all exchanges on it.
+        """
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """End the connection with FIN after what was sent; HTTP/2: the stream."""
+        raise NotImplementedError
+
+    def pause(self, reason: int) -> None:
+        """Stop reading from this side."""
+        raise NotImplementedError
+
+    def resume(self, reason: int) -> None:
+        """Read again, unless another reason holds."""
+        raise NotImplementedError
+
+    def tunnel(self, ex: "Exchange") -> None:
+        """The protocol was switched: pass bytes from now on."""
+        raise NotImplementedError
+
+
+class Exchange:
+    """One request and its answer.  Times are seconds of the worker's clock, sizes bytes.
+
+    Defaults stand in the class, so that making an exchange costs as little as it sets.
+    """
+
+    upstream: UpstreamSide | None = None
+    pending_head: Head | None = None  # the answer's head while faults hold it back
+    response: Head | None = None  # set when the answer's head has been sent on to the client
+    forward: bytes = b""  # header lines that every request of this client's connection gets
+    trusted_hops: int = 0  # so many proxies in front are believed
+    request_id: bytes = b""
+    target: Upstream | None = None
+    endpoint: Endpoint | None = None
+    plan: Plan | None = None
+    late_plans: list[Plan] | None = None  # of rules that came while this was open (on: open)
+    facts: Facts | None = None
+    holding: list[Releasable] | None = None  # the faults that make this exchange wait
+    sent_at: float = 0.0  # when the request was complete at the upstream; 0: not yet
+    injected: float = 0.0  # seconds that faults have added
+    injected_by: list[str] | None = None  # "rule/fault" of what was done
+    proofs: list[bytes] | None = None  # header lines for the answer
+    body_open: bool = False  # the upstream takes the request's body
+    body_held: int = 0  # how many faults hold the request's body back
+    response_held: int = 0  # ... and the answer
+    request_done: bool = False
+    response_done: bool = False
+    over: bool = False
+    queued: Waiter | None = None  # its place in the queue for a connection of the pool
+    attempts: int = 0
+    tried: int = 0  # addresses that were tried without success
+    status: int = 0  # what the client was told, 0: nothing
+    failure: Failure | None = None
+    request_shaping: Shaping | None = None
+    response_shaping: Shaping | None = None
+    passing: Passing | None = None  # what follows a switch of protocols
+    bytes_in: int = 0
+    bytes_out: int = 0
+
+    def __init__(
+        self, worker: Worker, client: ClientSide, head: Head, started: float, cells: RouteCells, source: str
+    ) -> None:
+        self.worker: Worker = worker
+        self.client: ClientSide = client
+        self.head: Head = head
+        self.cells: RouteCells = cells
+        self.source: str = source  # the client's address as text
+        self.started: float = started
+
+    def listener_name(self) -> str:
+        """Give the name of the listener that this came in by."""
+        return self.cells.listener

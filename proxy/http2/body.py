@@ -1,0 +1,67 @@
+"""The body of one stream: pieces that were pushed in by the connection, pulled out by the path."""
+
+from proxy.http2.heads import lines_of, with_status
+from proxy.wire.body import BodyReader
+from proxy.wire.h1 import BODY, END, MARK, NEED
+from proxy.wire.h2_fields import Block
+
+
+class StreamBody(BodyReader):
+    """What came on a stream and was not passed on yet; bounded by the stream's receive window."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting: list[bytes] = []
+        self.ended: bool = False  # the peer has sent all of it
+        self.done: bool = False  # and END was given
+        self.block: Block | None = None  # the trailers, as they came
+        self._mark: int = -1
+
+    def put(self, piece: bytes) -> None:
+        """Take in a piece."""
+        if piece:
+            self.waiting.append(piece)
+
+    def end(self, trailers: Block | None) -> None:
+        """Note that nothing more comes."""
+        self.ended = True
+        self.block = trailers
+        if trailers is not None:
+            self.trailers = lines_of(trailers)
+
+    def change_status(self, status: bytes, message: bytes) -> None:
+        self.block = with_status(Block.of([]) if self.block is None else self.block, status, message)
+        self.trailers = lines_of(self.block)
+        if not self.block.fields:
+            self.block = None
+
+    @property
+    def last(self) -> bool:
+        """Whether the piece that was just given is the last one, with no trailers behind it."""
+        return self.ended and not self.waiting and self.block is None
+
+    def next(self) -> int:
+        if self.waiting:
+            piece = self.waiting[0]
+            if self._mark >= 0:
+                room = self._mark - self.content
+                if room <= 0:
+                    self._mark = -1
+                    return MARK
+                if room < len(piece):
+                    self.waiting[0] = piece[room:]
+                    self.piece = piece[:room]
+                    self.content += room
+                    return BODY
+            self.waiting.pop(0)
+            self.piece = piece
+            self.content += len(piece)
+            return BODY
+        if self.ended and not self.done:
+            self.done = True
+            self.piece = b""
+            return END
+        return NEED
+
+    def mark(self, content_bytes: int) -> None:
+        self._mark = content_bytes

@@ -1,0 +1,370 @@
+"""A client's connection in HTTP/2: each stream that it opens becomes an exchange."""
+
+import asyncio
+from typing import Any, Final, cast
+
+from proxy import errors
+from proxy.exchange import BY_BUFFER
+from proxy.http2.client_stream import ClientStream
+from proxy.http2.disturbances import Disturbances
+from proxy.http2.heads import request_head
+from proxy.http2.link import Carrier, Link
+from proxy.listener import Listener
+from proxy.path import end, request_body
+from proxy.path.request_head import Intake
+from proxy.wire.errors import ProtocolError
+from proxy.wire.h2 import (
+    DATA,
+    END,
+    HEAD,
+    NEED,
+    PONG,
+    REFUSED,
+    RESET,
+    SERVER,
+    TRAILERS,
+    WRITABLE,
+    H2Connection,
+    H2Settings,
+)
+from proxy.wire.h2_errors import NO_ERROR, H2Error
+from proxy.wire.h2_streams import Stream
+from proxy.worker import Worker
+from rules.actions import Disturb, GoAway
+from rules.compiled import CompiledRule
+from rules.snapshot import Snapshot
+
+OPEN: Final = 0
+LEAVING: Final = 1  # GOAWAY was sent: what is under way may end, nothing new begins
+LINGER: Final = 2  # FIN was sent
+CLOSED: Final = 3
+# The PING between the two GOAWAYs of a graceful end, and how long (seconds) its answer is waited for.
+_NOTICE: Final = b"misrule!"
+_PING: Final = b"\0misrule"  # of rules
+_NOTICE_PATIENCE: Final = 1.0
+_HELD_BYTES: Final = 65536  # that are read while a fault holds the connection
+_STATES: Final = ("open", "leaving", "linger", "closed")
+
+_ORDERLY: Final = GoAway()
+
+
+class ClientConnection(Carrier):
+    """The connection: what is common to all its streams."""
+
+    def __init__(self, worker: Worker, listener: Listener, intake: Intake) -> None:
+        self.worker: Worker = worker
+        self.listener: Listener = listener
+        self.intake: Intake = intake
+        self.codec: H2Connection = H2Connection(SERVER, H2Settings(max_streams=listener.max_streams))
+        self.link: Link = Link(worker.cork, worker.timers, self.codec)
+        self.disturbances: Disturbances = Disturbances(worker, self.link)
+        self.state: int = OPEN
+        self.streams: dict[ClientStream, None] = {}
+        self.moved: bool = True
+        self.since: float = worker.timers.now()
+        self.linger_until: float = 0.0
+        self.noticed: GoAway | None = None  # the first GOAWAY of a graceful end was sent: this one comes next
+        self.noticed_until: float = 0.0
+
+    # --- what the loop tells
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The transport is ours from now on."""
+        self.link.attach(cast(asyncio.Transport, transport))
+        self.worker.connections[self] = None
+        self.codec.start()
+        self.link.mark()
+
+    def data_received(self, data: bytes) -> None:
+        """Feed, act, flush."""
+        if self.state >= LINGER:
+            return
+        worker = self.worker
+        self.moved = True
+        worker.cork.closed = True
+        self.codec.feed(data, worker.timers.now())
+        self.go_on_reading()
+        worker.cork.flush()
+
+    def eof_received(self) -> bool:
+        """The client sends no more: HTTP/2 knows no half-closed connection."""
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The connection is gone, and all its exchanges with it."""
+        self.link.detach()
+        self.worker.connections.pop(self, None)
+        self.listener.cells.open -= 1
+        self.state = CLOSED
+        self.disturbances.clear()
+        for greeting in list(self.intake.greetings):
+            greeting.cancel()
+        for side in list(self.streams):
+            if side.ex is not None:
+                end.gone(side.ex)
+        self._drop_all()
+
+    def pause_writing(self) -> None:
+        """The client reads slowly: the codec keeps what there is, bounded by the streams' windows."""
+        self.link.full = True
+        self.codec.pause()
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        self.link.full = False
+        self.moved = True
+        self.codec.resume()
+        self.go_on_reading()
+        self.link.mark()
+
+    # --- reading
+
+    def go_on_reading(self) -> None:
+        """Handle what has come."""
+        if self.state >= LINGER:
+            return
+        link = self.link
+        if self.intake.held:
+            if self.codec.buffered > _HELD_BYTES:
+                link.pause(BY_BUFFER)
+            return
+        if link.reasons:
+            link.resume(BY_BUFFER)
+        try:
+            while True:
+                event = self.codec.next()
+                if event == NEED:
+                    break
+                self._on_event(event)
+        except H2Error as error:
+            self._broken(error)
+        except Exception:
+            self.worker.bug("client")
+            self.shut()
+        self.link.mark()
+
+    def _on_event(self, event: int) -> None:
+        codec = self.codec
+        if event == HEAD:
+            self._on_head(codec.stream)
+            return
+        if event == PONG:
+            if codec.piece == _NOTICE:
+                self._on_noticed()
+            return
+        side = codec.stream.owner
+        if event == REFUSED:
+            self.worker.cells.failed(self.listener.name, "", codec.kind)
+        if not isinstance(side, ClientStream):
+            return
+        if event == DATA:
+            incoming = side.incoming
+            incoming.put(codec.piece)
+            padding = codec.flow - len(codec.piece)
+            if padding:
+                codec.credit(codec.stream, padding)
+            if codec.end:
+                incoming.end(None)
+            side.go_on_reading()
+        elif event == END:
+            side.incoming.end(None)
+            side.go_on_reading()
+        elif event == TRAILERS:
+            side.incoming.end(codec.block)
+            side.go_on_reading()
+        elif event == RESET:
+            self._drop(side)
+            if side.ex is not None:
+                end.gone(side.ex)
+        elif event == WRITABLE:
+            side.writable()
+            self._forget(side)
+
+    def _on_head(self, stream: Stream) -> None:
+        """A request has come."""
+        codec = self.codec
+        intake = self.intake
+        if intake.live is not self.worker.live:
+            intake.renew()
+        side = ClientStream(self, self.link, stream)
+        stream.owner = side
+        self.streams[side] = None
+        head = request_head(codec.block, intake.live.request_names, codec.end)
+        ex = intake.begin(side, head)
+        side.ex = ex
+        if codec.end:
+            ex.request_done = True
+            side.incoming.end(None)
+        try:
+            if intake.plan(ex):
+                stream.faulted = True
+                request_body.begin(ex, side.incoming)
+            intake.enter(ex)
+        except ProtocolError as error:  # what HTTP/1.1 cannot say to an upstream that speaks only that
+            end.fail(ex, errors.refused_request(error.kind, error.status, error.text))
+        self._forget(side)
+
+    def _forget(self, side: ClientStream) -> None:
+        """Drop what is over; leave when nothing is left."""
+        if side.ex is None and side.stream.queue is None:
+            self._drop(side)
+        if self.state == LEAVING and not self.streams:
+            self._linger()
+
+    def _drop(self, side: ClientStream) -> None:
+        """Forget a stream; without a cycle, so that what it holds is free at once."""
+        self.streams.pop(side, None)
+        side.stream.owner = None
+
+    def _drop_all(self) -> None:
+        """Forget all streams."""
+        for stream in self.codec.streams.values():
+            stream.owner = None
+        for side in list(self.streams):
+            self._drop(side)
+
+    # --- the end
+
+    def _broken(self, error: H2Error) -> None:
+        """The client broke the protocol, or is too much: the codec has said so by GOAWAY."""
+        self.worker.cells.failed(self.listener.name, "", error.kind)
+        self.worker.log.event(
+            "info",
+            "refused",
+            message=error.text,
+            kind=error.kind,
+            code=error.code,
+            listener=self.listener.name,
+            client=self.intake.source,
+        )
+        for side in list(self.streams):
+            if side.ex is not None:
+                end.gone(side.ex)
+        self._drop_all()
+        self._linger()
+
+    def leave(self) -> None:
+        """Let what is under way end, and take nothing new."""
+        self._leave(_ORDERLY)
+
+    def _leave(self, goaway: GoAway) -> None:
+        if self.state == OPEN:
+            self.state = LEAVING
+            self.codec.goaway(goaway.last_stream_id, goaway.code, goaway.debug)
+            self.link.mark()
+        if self.state == LEAVING and not self.streams:
+            self._linger()
+
+    def dismiss(self, goaway: GoAway) -> None:
+        if self.state != OPEN or self.noticed is not None:
+            return
+        if not goaway.graceful:
+            self._leave(goaway)
+            return
+        self.noticed = goaway
+        self.noticed_until = self.worker.timers.now() + _NOTICE_PATIENCE
+        self.codec.shutdown_notice()
+        self.codec.ping(_NOTICE)
+        self.link.mark()
+
+    def _on_noticed(self) -> None:
+        """The client knows of the first GOAWAY: every request that it sent before has come."""
+        noticed = self.noticed
+        if noticed is not None:
+            self._leave(noticed)
+
+    def disturb(self, action: Disturb, rule: CompiledRule, stream: Stream) -> None:
+        if action.ping:
+            self.codec.ping(_PING)
+            self.link.mark()
+        if action.lasts:
+            self.disturbances.add(action, rule, stream)
+        if action.goaway is not None:
+            self.dismiss(action.goaway)
+
+    def rest(self, stream: Stream) -> None:
+        self.disturbances.forget(stream)
+
+    def cut(self, stream: Stream, goaway: GoAway | None) -> None:
+        if self.state >= LINGER:
+            return
+        last = -1 if goaway is None else goaway.last_stream_id
+        if last < 0:
+            last = stream.sid if stream.send_ended else max(0, stream.sid - 2)
+        if goaway is None:
+            self.codec.goaway(last, NO_ERROR)
+        else:
+            self.codec.goaway(last, goaway.code, goaway.debug)
+        self._linger()
+        for side in list(self.streams):
+            if side.ex is not None and side.stream is not stream:
+                end.gone(side.ex)
+        self._drop_all()
+
+    def _linger(self) -> None:
+        """Send FIN, and throw away what still comes, for a bounded time."""
+        if self.state < LINGER:
+            self.state = LINGER
+            self.linger_until = self.worker.timers.now() + self.listener.drain_timeout
+            self.link.finish()
+
+    def close(self) -> None:
+        """End in an orderly way now."""
+        if self.state < LINGER:
+            self.codec.goaway(-1, NO_ERROR)
+            self._linger()
+
+    def reset(self) -> None:
+        """End with RST."""
+        if self.state != CLOSED:
+            self.state = CLOSED
+            answering = False
+            for side in self.streams:
+                if side.ex is None or side.ex.response is not None:
+                    answering = True
+            self.link.reset(answering)
+
+    def shut(self) -> None:
+        if self.state != CLOSED:
+            self.codec.goaway(-1, NO_ERROR)
+            self.state = CLOSED
+            self.link.close()
+
+    # --- what the worker asks
+
+    def sweep(self, now: float) -> None:
+        for side in list(self.streams):
+            side.sweep(now)
+            self._forget(side)
+        if self.state == OPEN and self.noticed is not None and now > self.noticed_until:
+            self._on_noticed()
+        held = self.intake.held
+        if held and self.link.peer_gone():
+            self.link.close()  # connection_lost does the rest
+            return
+        if self.moved or self.streams or held:
+            self.moved = False
+            self.since = now
+        if self.state == LINGER:
+            if now > self.linger_until:
+                self.reset()
+        elif (self.worker.draining and self.state == OPEN) or now - self.since > self.listener.idle_timeout:
+            self.leave()
+
+    def rules_changed(self, before: Snapshot) -> None:
+        pass
+
+    def idle(self) -> bool:
+        return not self.streams
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "side": "client",
+            "protocol": "http2",
+            "listener": self.listener.name,
+            "client": self.intake.source,
+            "state": _STATES[self.state],
+            "requests": self.intake.requests,
+            "opened_with_version": self.intake.opened_version,
+            "streams": [side.describe() for side in list(self.streams)],
+        }

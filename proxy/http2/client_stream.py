@@ -1,0 +1,269 @@
+"""One exchange's side on a client's HTTP/2 connection."""
+
+from typing import Any, Final
+
+from proxy.exchange import BY_PEER, ClientSide, Exchange, Passing
+from proxy.http2 import answers
+from proxy.http2.body import StreamBody
+from proxy.http2.heads import block_of_lines, response_block, with_status
+from proxy.http2.link import Carrier, Link, Sender
+from proxy.net.pipe import Pipe
+from proxy.net.timers import Callback
+from proxy.path import request_body
+from proxy.wire.body import BodyReader
+from proxy.wire.h1_head import NO_BODY, Head
+from proxy.wire.h2_errors import INTERNAL_ERROR, NO_ERROR
+from proxy.wire.h2_fields import Block
+from proxy.wire.h2_streams import Stream
+from proxy.wire.hpack_encode import literal
+from rules.actions import CANCEL, Answer, Disturb, EndCall, GoAway
+from rules.compiled import CompiledRule
+from rules.snapshot import Snapshot
+
+# A reset waits so long (seconds) for a client's window to let go what is to arrive before it.
+_RESET_PATIENCE: Final = 5.0
+
+# And a client has so long (seconds) to read what came before an end: curl throws away the head and the
+# content of a stream whose RST_STREAM, or GOAWAY, it reads together with them.
+_TO_READ: Final = 0.015
+
+_NO_FIELDS: Final = Block.of([])
+_EMPTY: Final = Answer(200, [], b"")
+
+
+class ClientStream(ClientSide):
+    """A request that comes, and its answer that goes, on one stream."""
+
+    def __init__(self, carrier: Carrier, link: Link, stream: Stream) -> None:
+        self.carrier: Carrier = carrier
+        self.link: Link = link
+        self.stream: Stream = stream
+        self.sender: Sender = Sender(link, stream)
+        self.incoming: StreamBody = StreamBody()
+        self.ex: Exchange | None = None
+        self.credited: int = 0
+        self.reasons: int = 0  # why the request's body is not taken, bits of BY_*
+        self.full: bool = False  # the upstream was asked to slow down
+        self.advancing: bool = False
+        self.disturbed: bool = False  # a rule does something to this stream or its connection
+        self.whole: bool = False  # the answer's end was sent
+        self.unwanted: bool = False  # it came before the request was complete: the rest is not wanted
+        self.reset_code: int = -1  # of a reset that waits until what was sent before has left
+        self.reset_until: float = 0.0  # for so long
+
+    # --- the request
+
+    def go_on_reading(self) -> None:
+        ex = self.ex
+        if self.advancing or ex is None:
+            return
+        self.advancing = True
+        try:
+            while not self.reasons and not ex.over and not ex.request_done:
+                if not request_body.step(ex, self.incoming):
+                    break
+        finally:
+            self.advancing = False
+        passed = self.incoming.content - self.credited
+        if passed:
+            self.credited += passed
+            self.link.codec.credit(self.stream, passed)
+            self.link.mark()
+
+    def bare_body(self) -> None:
+        pass  # there is no framing to leave away
+
+    def pause(self, reason: int) -> None:
+        self.reasons |= reason
+
+    def resume(self, reason: int) -> None:
+        self.reasons &= ~reason
+        if not self.reasons:
+            self.go_on_reading()
+
+    # --- the answer
+
+    def head(self, ex: Exchange, head: Head) -> bool:
+        extra = b""
+        if ex.proofs is not None:
+            for field in block_of_lines(b"".join(ex.proofs)).fields:
+                extra += literal(field.name, field.value)
+        ended = head.framing == NO_BODY
+        self.whole = ended
+        self.link.codec.send_headers(self.stream, response_block(head), extra, ended)
+        self.link.mark()
+        return False
+
+    def interim(self, ex: Exchange, head: Head) -> None:
+        self.link.codec.send_headers(self.stream, response_block(head))
+        self.link.mark()
+
+    def body(self, piece: bytes) -> None:
+        ex = self.ex
+        if self.sender.push(piece) and ex is not None and ex.upstream is not None:
+            self.full = True
+            ex.upstream.pause(BY_PEER)
+
+    def writable(self) -> None:
+        """The client's window let some of what waited go out."""
+        self._decline()
+        ex = self.ex
+        if self.reset_code >= 0 and self.stream.queued == 0:
+            self.link.timers.after(_TO_READ, _Parting(self, self.reset_code, None))
+            self.reset_code = -1
+        if self.full and self.stream.queued == 0:
+            self.full = False
+            if ex is not None and ex.upstream is not None:
+                ex.upstream.resume(BY_PEER)
+
+    def end(self, reader: BodyReader) -> None:
+        if self.whole:
+            return
+        self.whole = True
+        trailers: Block | None = None
+        if isinstance(reader, StreamBody):
+            trailers = reader.block
+        elif reader.trailers:
+            trailers = block_of_lines(reader.trailers)
+        self.sender.finish(trailers)
+
+    def answer(self, ex: Exchange, answer: Answer, extra: bytes) -> None:
+        if ex.proofs is not None:
+            extra += b"".join(ex.proofs)
+        codec = self.link.codec
+        self.whole = True
+        if ex.head.grpc:
+            head = answers.grpc_head(answer, extra)
+            trailers = answers.grpc_trailers(answer)
+            if answer.trailers_only:
+                codec.send_headers(self.stream, answers.together(head, trailers), b"", True)
+            else:
+                codec.send_headers(self.stream, head)
+                codec.send_trailers(self.stream, trailers)
+        else:
+            body = b"" if ex.head.method == b"HEAD" else answer.body
+            trailed = len(answer.trailers) > 0
+            codec.send_headers(self.stream, answers.plain(answer, extra), b"", not body and not trailed)
+            if body:
+                codec.send_data(self.stream, body, not trailed)
+            if trailed:
+                codec.send_trailers(self.stream, answers.trailers(answer))
+        self.link.mark()
+
+    def end_call(self, ex: Exchange, end: EndCall) -> None:
+        self.whole = True
+        trailers = with_status(_NO_FIELDS, end.status, end.message)
+        if ex.response is None:
+            proofs = b"" if ex.proofs is None else b"".join(ex.proofs)
+            head = answers.grpc_head(_EMPTY, proofs)
+            self.link.codec.send_headers(self.stream, answers.together(head, trailers), b"", True)
+            self.link.mark()
+        else:
+            self.sender.finish(trailers if trailers.fields else None)
+
+    # --- the end
+
+    def over(self, ex: Exchange) -> None:
+        self.ex = None
+        if self.disturbed:
+            self.carrier.rest(self.stream)
+        stream = self.stream
+        # Where content-length is met only the end of the stream is missing, and that is on its way: Node's
+        # clients take RST_STREAM for an answer that was aborted.
+        if not ex.request_done and self.whole and stream.received != stream.expected:
+            self.sender.settle()
+            self.unwanted = True
+            self._decline()
+        self.link.mark()
+
+    def _decline(self) -> None:
+        """Tell the client, behind the answer, that its request is not wanted (RFC 9113, section 8.1)."""
+        if self.unwanted and self.stream.send_ended:
+            self.link.codec.reset(self.stream, NO_ERROR)
+
+    def broken(self) -> None:
+        self._reset(INTERNAL_ERROR)
+
+    def reset(self, code: int = CANCEL, connection: bool = False) -> None:
+        self.sender.settle()
+        if connection:
+            self.carrier.reset()
+        elif self.ex is None or self.ex.response is None:
+            self._reset(code)
+        elif self.stream.queued == 0:
+            self.link.timers.after(_TO_READ, _Parting(self, code, None))
+        else:  # so much was to arrive first; its window is the client's to open
+            self.reset_code = code
+            self.reset_until = self.link.timers.now() + _RESET_PATIENCE
+
+    def end_by(self, code: int) -> None:
+        """Send RST_STREAM now."""
+        self._reset(code)
+
+    def _reset(self, code: int) -> None:
+        self.sender.settle()
+        self.link.codec.reset(self.stream, code)
+        self.link.mark()
+
+    def close(self, goaway: GoAway | None = None) -> None:
+        self.sender.settle()
+        self.link.mark()
+        if self.ex is None or self.ex.response is None:
+            self.carrier.cut(self.stream, goaway)
+        else:
+            self.link.timers.after(_TO_READ, _Parting(self, -1, goaway))
+
+    def disturb(self, action: Disturb, rule: CompiledRule) -> None:
+        self.disturbed = True
+        self.carrier.disturb(action, rule, self.stream)
+
+    def dismiss(self, goaway: GoAway) -> None:
+        self.carrier.dismiss(goaway)
+
+    def shut(self) -> None:
+        self._reset(NO_ERROR)
+
+    def tunnel(self, ex: Exchange, upstream: Pipe) -> Passing:
+        raise NotImplementedError("no switch of protocols was offered")
+
+    # --- what only whole connections do
+
+    def sweep(self, now: float) -> None:
+        if self.reset_code >= 0 and now > self.reset_until:
+            self._reset(self.reset_code)
+
+    def rules_changed(self, before: Snapshot) -> None:
+        pass
+
+    def idle(self) -> bool:
+        return self.ex is None
+
+    def describe(self) -> dict[str, Any]:
+        ex = self.ex
+        if ex is None:
+            return {"stream": self.stream.sid}
+        return {
+            "stream": self.stream.sid,
+            "request_id": ex.request_id.decode("latin-1"),
+            "method": ex.head.method.decode("latin-1"),
+            "host": ex.head.host.decode("latin-1"),
+            "path": ex.head.path.decode("latin-1"),
+            "upstream": ex.target.name if ex.target is not None else "",
+            "held_by": [h.name for held in ex.holding or [] if (h := held.rule_now()) is not None],
+        }
+
+
+class _Parting(Callback):
+    """The end of a stream, or of its connection, behind a part of the answer."""
+
+    def __init__(self, side: ClientStream, code: int, goaway: GoAway | None) -> None:
+        self.side: ClientStream = side
+        self.code: int = code  # of RST_STREAM; -1: the connection ends
+        self.goaway: GoAway | None = goaway
+
+    def fire(self) -> None:
+        side = self.side
+        if self.code < 0:
+            side.carrier.cut(side.stream, self.goaway)
+        else:
+            side.end_by(self.code)

@@ -1,0 +1,132 @@
+"""An HTTP/2 connection's way out: the frames of all its streams leave in one write for each wake-up."""
+
+from typing import Final
+
+from mypy_extensions import mypyc_attr
+
+from proxy.net.connection import Connection
+from proxy.net.pipe import Cork, Pipe
+from proxy.net.timers import Timers
+from proxy.wire.h2 import H2Connection
+from proxy.wire.h2_fields import Block
+from proxy.wire.h2_streams import Stream
+from rules.actions import Disturb, GoAway
+from rules.compiled import CompiledRule
+
+# Bytes that may wait on one stream for its peer's window before the other side is asked to slow down.
+MOST_QUEUED: Final = 65536
+
+
+class Link(Pipe):
+    """The pipe of a connection whose bytes a codec makes."""
+
+    def __init__(self, cork: Cork, timers: Timers, codec: H2Connection) -> None:
+        super().__init__(cork, timers)
+        self.codec: H2Connection = codec
+        self.marked: bool = False
+        self.finished: bool = False  # FIN was sent
+        self.senders: list[Sender] = []
+
+    def mark(self) -> None:
+        """Note that the codec, or a sender, has something to write: now, or at the end of the wake-up."""
+        if not self.cork.closed:
+            self.flush()
+        elif not self.marked:
+            self.marked = True
+            self.cork.dirty.append(self)
+
+    def flush(self) -> None:
+        """Write what was gathered."""
+        self.marked = False
+        senders = self.senders
+        if senders:
+            self.senders = []
+            for sender in senders:
+                sender.settle()
+        transport = self.transport
+        codec = self.codec
+        if transport is None or codec.paused or self.resetting or self.finished:
+            return
+        data = codec.take()
+        if not data:
+            return
+        if isinstance(data, bytes):
+            transport.write(data)
+        else:
+            transport.writelines(data)
+
+    def finish(self) -> None:
+        super().finish()
+        self.finished = True
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Carrier(Connection):
+    """A client's connection as one of its streams sees it."""
+
+    def cut(self, stream: Stream, goaway: GoAway | None) -> None:
+        """End the connection by GOAWAY and FIN, with everything on it, on behalf of this stream."""
+        raise NotImplementedError
+
+    def dismiss(self, goaway: GoAway) -> None:
+        """Let the connection end when what is under way on it is complete."""
+        raise NotImplementedError
+
+    def disturb(self, action: Disturb, rule: CompiledRule, stream: Stream) -> None:
+        """Do this to the connection, or the stream, until the rule goes away."""
+        raise NotImplementedError
+
+    def rest(self, stream: Stream) -> None:
+        """Do nothing more to a stream: its exchange is over."""
+        raise NotImplementedError
+
+    def reset(self) -> None:
+        """End the connection with RST."""
+        raise NotImplementedError
+
+
+class Sender:
+    """What goes out on one stream.
+
+    The last piece is kept back until the end of the wake-up: if the message ends with it, its frame says so,
+    and no empty frame has to follow.
+    """
+
+    __slots__ = ("link", "stream", "unsent")
+
+    def __init__(self, link: Link, stream: Stream) -> None:
+        self.link: Link = link
+        self.stream: Stream = stream
+        self.unsent: bytes = b""
+
+    def push(self, piece: bytes) -> bool:
+        """Send a piece; True: the peer's window does not keep up."""
+        link = self.link
+        unsent = self.unsent
+        self.unsent = piece
+        if unsent:
+            link.codec.send_data(self.stream, unsent)
+        else:
+            link.senders.append(self)
+            link.mark()
+        return self.stream.queued > MOST_QUEUED
+
+    def settle(self) -> None:
+        """Send the piece that was kept back: more may follow it."""
+        unsent = self.unsent
+        if unsent:
+            self.unsent = b""
+            self.link.codec.send_data(self.stream, unsent)
+
+    def finish(self, trailers: Block | None, extra: bytes = b"") -> None:
+        """End the message."""
+        codec = self.link.codec
+        unsent = self.unsent
+        self.unsent = b""
+        if trailers is None:
+            codec.send_data(self.stream, unsent, True)
+        else:
+            if unsent:
+                codec.send_data(self.stream, unsent)
+            codec.send_trailers(self.stream, trailers, extra)
+        self.link.mark()

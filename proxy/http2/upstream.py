@@ -1,0 +1,257 @@
+"""A connection to an upstream in HTTP/2: many exchanges at once."""
+
+import asyncio
+from typing import Any, Final, cast
+
+from proxy import errors
+from proxy.exchange import Exchange
+from proxy.http2.heads import response_head
+from proxy.http2.link import Link
+from proxy.http2.upstream_stream import UpstreamStream
+from proxy.net.connection import Connection
+from proxy.net.pool import Endpoint, Upstream
+from proxy.path import end
+from proxy.path import response_head as phase
+from proxy.performer import Then
+from proxy.wire.h2 import (
+    CLIENT,
+    DATA,
+    END,
+    GOAWAY_CAME,
+    HEAD,
+    INTERIM,
+    NEED,
+    RESET,
+    STREAMS,
+    TRAILERS,
+    WRITABLE,
+    H2Connection,
+    H2Settings,
+)
+from proxy.wire.h2_errors import NO_ERROR, H2Error
+from proxy.worker import Worker
+from rules.snapshot import Snapshot
+
+# Streams that are counted on before the upstream has said how many it allows.
+_EXPECTED: Final = 100
+
+
+class UpstreamConnection(Connection):
+    """The connection: what is common to all its streams."""
+
+    def __init__(self, worker: Worker, target: Upstream, endpoint: Endpoint, again: Then) -> None:
+        self.worker: Worker = worker
+        self.target: Upstream = target
+        self.endpoint: Endpoint = endpoint
+        self.again: Then = again
+        self.codec: H2Connection = H2Connection(CLIENT, H2Settings())
+        self.link: Link = Link(worker.cork, worker.timers, self.codec)
+        self.waiting: list[Exchange] = []  # for the connection to stand
+        self.made: bool = False
+        self.ended: bool = False
+        self.moved: bool = True
+        self.since: float = worker.timers.now()
+
+    def has_room(self) -> bool:
+        """Tell whether one more exchange may begin here."""
+        codec = self.codec
+        if self.ended or self.link.resetting or codec.goaway_received or codec.goaway_sent:
+            return False
+        most = min(_EXPECTED, codec.peer_max_streams) if self.made else _EXPECTED
+        return codec.open_streams + len(self.waiting) < most
+
+    def begin(self, ex: Exchange) -> None:
+        """Send a request, at once or as soon as the connection stands."""
+        if not self.made:
+            self.waiting.append(ex)
+            return
+        stream = self.codec.open(self.worker.timers.now())
+        if stream is None:
+            self.again.carry_on(ex)
+            return
+        self.target.cells.reused += 1
+        side = UpstreamStream(self.link, stream, self.target, self.endpoint, self.again)
+        stream.owner = side
+        side.begin(ex)
+
+    # --- what the loop tells
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection stands."""
+        self.link.attach(cast(asyncio.Transport, transport))
+        self.worker.connections[self] = None
+        self.codec.start()
+        self.made = True
+
+    def stands(self) -> None:
+        """Begin what waited for this connection."""
+        self.target.cells.opened += 1
+        self.target.cells.reused -= 1  # the first one is no reuse
+        waiting = self.waiting
+        self.waiting = []
+        for ex in waiting:
+            if not ex.over:
+                self.begin(ex)
+        self.link.mark()
+
+    def data_received(self, data: bytes) -> None:
+        """Feed, act, flush."""
+        worker = self.worker
+        self.moved = True
+        worker.cork.closed = True
+        self.codec.feed(data, worker.timers.now())
+        self._advance()
+        worker.cork.flush()
+
+    def eof_received(self) -> bool:
+        """The upstream sends no more."""
+        self.codec.feed_eof()
+        self._advance()
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The connection is gone, and all its exchanges with it."""
+        self.never_made()
+        self.worker.connections.pop(self, None)
+        for stream in list(self.codec.streams.values()):
+            side = stream.owner
+            if isinstance(side, UpstreamStream):
+                side.was_reset(-1, False)
+        self.link.detach()
+
+    def pause_writing(self) -> None:
+        """The upstream reads slowly."""
+        self.link.full = True
+        self.codec.pause()
+
+    def resume_writing(self) -> None:
+        """The upstream has caught up."""
+        self.link.full = False
+        self.moved = True
+        self.codec.resume()
+        self._advance()
+
+    # --- reading
+
+    def _advance(self) -> None:
+        try:
+            while True:
+                event = self.codec.next()
+                if event == NEED:
+                    break
+                self._on_event(event)
+        except H2Error as error:
+            self._broken(error)
+        except Exception:
+            self.worker.bug("upstream")
+            self.shut()
+        self.link.mark()
+
+    def _on_event(self, event: int) -> None:
+        codec = self.codec
+        if event == GOAWAY_CAME:
+            self._leave_pool()
+            return
+        if event == STREAMS:
+            self.target.grant()
+            return
+        side = codec.stream.owner
+        if isinstance(side, UpstreamStream):
+            self._on_stream(side, event)
+
+    def _on_stream(self, side: UpstreamStream, event: int) -> None:
+        """Something came on a stream of ours."""
+        codec = self.codec
+        ex = side.ex
+        side.since = codec.now
+        incoming = side.incoming
+        if event == HEAD:
+            side.head = response_head(codec.block, self.worker.live.response_names, codec.end)
+            if codec.end:
+                incoming.end(None)
+        elif event == DATA:
+            incoming.put(codec.piece)
+            padding = codec.flow - len(codec.piece)
+            if padding:
+                codec.credit(codec.stream, padding)
+            if codec.end:
+                incoming.end(None)
+        elif event == END:
+            incoming.end(None)
+        elif event == TRAILERS:
+            incoming.end(codec.block)
+        elif event == INTERIM:
+            if ex is not None:
+                phase.interim(ex, response_head(codec.block, self.worker.live.response_names, True))
+            return
+        elif event == RESET:
+            if not incoming.ended:
+                side.was_reset(codec.code, codec.kind == "" and codec.goaway_received)
+            return
+        elif event == WRITABLE:
+            side.writable()
+            return
+        side.go_on_reading()
+
+    def _broken(self, error: H2Error) -> None:
+        """The upstream broke the protocol."""
+        self.worker.log.event(
+            "warning", "upstream_protocol", message=error.text, upstream=self.target.name, kind=error.kind
+        )
+        for stream in list(self.codec.streams.values()):
+            side = stream.owner
+            if isinstance(side, UpstreamStream) and side.ex is not None:
+                end.fail(side.ex, errors.UPSTREAM_PROTOCOL)
+        self.link.close()
+
+    # --- the end
+
+    def _leave_pool(self) -> None:
+        """Take nothing new; the rest may end."""
+        if self in self.endpoint.shared:
+            self.endpoint.shared.remove(self)
+
+    def never_made(self) -> None:
+        """Count this connection as open no more."""
+        if not self.ended:
+            self.ended = True
+            self._leave_pool()
+            target = self.target
+            target.open -= 1
+            target.cells.open = target.open
+            target.grant()
+
+    def shut(self) -> None:
+        self._leave_pool()
+        self.codec.goaway(-1, NO_ERROR)
+        self.link.close()
+
+    # --- what the worker asks
+
+    def sweep(self, now: float) -> None:
+        for stream in list(self.codec.streams.values()):
+            side = stream.owner
+            if isinstance(side, UpstreamStream):
+                side.sweep(now)
+        if self.moved or self.codec.streams:
+            self.moved = False
+            self.since = now
+        if not self.codec.streams and (
+            now - self.since > self.target.idle_timeout or self.codec.goaway_received
+        ):
+            self.shut()
+
+    def rules_changed(self, before: Snapshot) -> None:
+        pass
+
+    def idle(self) -> bool:
+        return not self.codec.streams
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "side": "upstream",
+            "protocol": "http2",
+            "upstream": self.target.name,
+            "address": self.endpoint.address(),
+            "streams": len(self.codec.streams),
+        }

@@ -1,0 +1,212 @@
+"""One exchange's side on an upstream's HTTP/2 connection."""
+
+from typing import Any
+
+from proxy import errors
+from proxy.exchange import BY_PEER, Exchange, UpstreamSide
+from proxy.http2.body import StreamBody
+from proxy.http2.forwarding import block_for, extra_for
+from proxy.http2.heads import block_of_lines
+from proxy.http2.link import Link, Sender
+from proxy.net.pool import Endpoint, Upstream
+from proxy.path import end, response_body, response_head
+from proxy.performer import Then
+from proxy.wire.body import BodyReader
+from proxy.wire.h1 import BODY, END, MARK
+from proxy.wire.h1_head import Head
+from proxy.wire.h2_errors import REFUSED_STREAM
+from proxy.wire.h2_fields import Block
+from proxy.wire.h2_streams import Stream
+from rules.actions import CANCEL
+from rules.snapshot import Snapshot
+
+
+class UpstreamStream(UpstreamSide):
+    """A request that goes, and its answer that comes, on one stream."""
+
+    def __init__(self, link: Link, stream: Stream, target: Upstream, endpoint: Endpoint, again: Then) -> None:
+        self.link: Link = link
+        self.stream: Stream = stream
+        self.target: Upstream = target
+        self.endpoint: Endpoint = endpoint
+        self.again: Then = again  # sends an exchange once more, on another connection
+        self.sender: Sender = Sender(link, stream)
+        self.incoming: StreamBody = StreamBody()
+        self.ex: Exchange | None = None
+        self.head: Head | None = None  # has come and was not handed on
+        self.credited: int = 0
+        self.reasons: int = 0  # why the answer's body is not taken, bits of BY_*
+        self.full: bool = False  # the client was asked to slow down
+        self.advancing: bool = False
+        self.lost: bool = False  # nothing more comes, and the answer is not complete
+        self.since: float = 0.0  # when the answer last moved
+
+    def begin(self, ex: Exchange) -> None:
+        """Send the head of a request; the body may follow."""
+        self.ex = ex
+        ex.upstream = self
+        ex.attempts += 1
+        self.endpoint.active += 1
+        self.since = ex.worker.timers.now()
+        self.link.codec.send_headers(self.stream, block_for(ex), extra_for(ex), ex.request_done)
+        self.link.mark()
+        ex.body_open = True
+        if ex.request_done:
+            ex.sent_at = self.since
+        else:
+            ex.client.bare_body()
+            ex.client.go_on_reading()
+
+    def body(self, piece: bytes) -> None:
+        ex = self.ex
+        if self.sender.push(piece) and ex is not None:
+            self.full = True
+            ex.client.pause(BY_PEER)
+
+    def end(self, reader: BodyReader) -> None:
+        trailers: Block | None = None
+        if isinstance(reader, StreamBody):
+            trailers = reader.block
+        elif reader.trailers:
+            trailers = block_of_lines(reader.trailers)
+        self.sender.finish(trailers)
+        ex = self.ex
+        if ex is not None:
+            ex.sent_at = ex.worker.timers.now()
+
+    def writable(self) -> None:
+        """The upstream's window let some of what waited go out."""
+        if self.full and self.stream.queued == 0:
+            self.full = False
+            if self.ex is not None:
+                self.ex.client.resume(BY_PEER)
+
+    # --- the answer
+
+    def go_on_reading(self) -> None:
+        ex = self.ex
+        if self.advancing or ex is None:
+            return
+        self.advancing = True
+        try:
+            while self._step(ex):
+                pass
+        finally:
+            self.advancing = False
+        passed = self.incoming.content - self.credited
+        if passed:
+            self.credited += passed
+            self.link.codec.credit(self.stream, passed)
+            self.link.mark()
+
+    def _step(self, ex: Exchange) -> bool:
+        """Hand one thing on; False: nothing more for now."""
+        if ex.over or ex.response_held or self.reasons:
+            return False
+        head = self.head
+        if head is not None:
+            self.head = None
+            response_head.enter(ex, head)
+            return True
+        incoming = self.incoming
+        event = incoming.next()
+        if event == BODY:
+            response_body.piece(ex, incoming.piece)
+            return True
+        if event == END:
+            response_body.finish(ex, incoming)
+            return False
+        if event == MARK:
+            response_body.mark(ex, incoming.content)
+            return True
+        if self.lost:
+            end.fail(ex, errors.UPSTREAM_RESET if ex.response is None else errors.UPSTREAM_TRUNCATED)
+        return False
+
+    def was_reset(self, code: int, unseen: bool) -> None:
+        """The stream is over before its answer; ``unseen``: the upstream says that it did nothing of it."""
+        ex = self.ex
+        self.lost = True
+        if ex is None:
+            return
+        fresh = ex.response is None and self.head is None
+        if (unseen or code == REFUSED_STREAM) and fresh and ex.request_done and ex.attempts <= 2:
+            self.target.cells.retries += 1
+            ex.upstream = None
+            self.release(False)
+            self.again.carry_on(ex)
+        else:
+            self.go_on_reading()
+
+    def body_as(self, raw: bool) -> None:
+        pass  # there is no framing to keep
+
+    def mark_body(self, content_bytes: int) -> None:
+        self.incoming.mark(content_bytes)
+
+    def content(self) -> int:
+        return self.incoming.content
+
+    # --- the end
+
+    def release(self, reusable: bool) -> None:
+        if self.ex is not None:
+            self.ex = None
+            self.endpoint.active -= 1
+        self.sender.settle()
+        self.link.codec.reset(self.stream, CANCEL)  # nothing where it has ended
+        self.stream.owner = None  # no cycle: what came and was not passed on is free at once
+        self.link.mark()
+        self.target.grant()
+
+    def reset(self, code: int = CANCEL, connection: bool = False) -> None:
+        self.sender.settle()
+        if connection:
+            self.link.reset(True)  # the rest follows when the loop tells that the connection is gone
+            return
+        self.link.codec.reset(self.stream, code)
+        self.link.mark()
+
+    def close(self) -> None:
+        self.reset()
+
+    def shut(self) -> None:
+        self.reset()
+
+    def pause(self, reason: int) -> None:
+        self.reasons |= reason
+
+    def resume(self, reason: int) -> None:
+        self.reasons &= ~reason
+        if not self.reasons:
+            self.go_on_reading()
+
+    def tunnel(self, ex: Exchange) -> None:
+        raise NotImplementedError("no switch of protocols was asked for")
+
+    # --- time
+
+    def sweep(self, now: float) -> None:
+        ex = self.ex
+        if ex is None:
+            return
+        if ex.holding is not None:
+            self.since = now
+        elif ex.response is None:
+            if ex.sent_at > 0.0 and now - max(ex.sent_at, self.since) > self.target.response_timeout:
+                end.fail(ex, errors.RESPONSE_TIMEOUT)
+        elif not self.reasons and now - self.since > self.target.idle_timeout:
+            end.fail(ex, errors.UPSTREAM_IDLE)
+
+    def rules_changed(self, before: Snapshot) -> None:
+        pass
+
+    def idle(self) -> bool:
+        return self.ex is None
+
+    def describe(self) -> dict[str, Any]:
+        ex = self.ex
+        return {
+            "stream": self.stream.sid,
+            "request_id": ex.request_id.decode("latin-1") if ex is not None else None,
+        }

@@ -1,0 +1,122 @@
+"""A listener while it runs: its limits, its counters, and where its requests go."""
+
+from mypy_extensions import mypyc_attr
+
+from proxy.metrics.cells import ListenerCells, RouteCells
+from proxy.net.pool import Upstream
+from proxy.wire.h1_head import Head
+from rules.matchers import Matcher
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Target:
+    """One upstream that a route may choose, with its weight."""
+
+    def __init__(self, upstream: Upstream, weight: int, cells: RouteCells) -> None:
+        self.upstream: Upstream = upstream
+        self.cells: RouteCells = cells
+        self.weight: int = weight
+        self.current: int = 0
+
+
+class Route:
+    """Which requests go where; absent conditions (None) hold for all."""
+
+    __slots__ = ("headers", "host", "path", "targets")
+
+    def __init__(
+        self,
+        host: Matcher | None,
+        path: Matcher | None,
+        headers: list[tuple[bytes, Matcher]],
+        targets: list[Target],
+    ) -> None:
+        self.host: Matcher | None = host
+        self.path: Matcher | None = path
+        self.headers: list[tuple[bytes, Matcher]] = headers
+        self.targets: list[Target] = targets
+
+    def matches(self, head: Head) -> bool:
+        """Tell whether this request is for this route."""
+        if self.host is not None and not self.host.test(head.host):
+            return False
+        if self.path is not None and not self.path.test(head.path):
+            return False
+        for name, matcher in self.headers:
+            if not _any_value(matcher, head.fields, name):
+                return False
+        return True
+
+    def takes_all(self) -> bool:
+        """Tell whether every request matches."""
+        return self.host is None and self.path is None and not self.headers
+
+    def choose(self) -> Target:
+        """Choose by smooth weighted round robin: exact shares, evenly spread."""
+        targets = self.targets
+        best = targets[0]
+        if len(targets) == 1:
+            return best
+        total = 0
+        for target in targets:
+            target.current += target.weight
+            total += target.weight
+            if target.current > best.current:
+                best = target
+        best.current -= total
+        return best
+
+
+def _any_value(matcher: Matcher, fields: dict[bytes, list[bytes]] | None, name: bytes) -> bool:
+    """Test a header condition: it holds if any value of a repeated header does."""
+    values = fields.get(name) if fields is not None else None
+    if values is None:
+        return matcher.test(None)
+    for value in values:
+        if matcher.test(value):
+            return True
+    return False
+
+
+class Listener:
+    """One address where clients connect.  Times are seconds, sizes bytes."""
+
+    def __init__(
+        self,
+        name: str,
+        cells: ListenerCells,
+        nowhere: RouteCells,
+        routes: list[Route],
+        trusted_hops: int,
+        head_size: int,
+        header_count: int,
+        max_connections: int,
+        drain_bytes: int,
+        head_timeout: float,
+        idle_timeout: float,
+        drain_timeout: float,
+        max_streams: int = 100,
+    ) -> None:
+        self.name: str = name
+        self.cells: ListenerCells = cells
+        self.nowhere: RouteCells = nowhere  # requests that no route takes
+        self.routes: list[Route] = routes
+        self.only: Target | None = None  # where everything goes, if there is one such place
+        if len(routes) == 1 and routes[0].takes_all() and len(routes[0].targets) == 1:
+            self.only = routes[0].targets[0]
+        self.trusted_hops: int = trusted_hops
+        self.head_size: int = head_size
+        self.header_count: int = header_count
+        self.max_connections: int = max_connections
+        self.drain_bytes: int = drain_bytes
+        self.head_timeout: float = head_timeout
+        self.idle_timeout: float = idle_timeout
+        self.drain_timeout: float = drain_timeout
+        self.max_streams: int = max_streams  # exchanges at once on one connection of HTTP/2
+
+    def route(self, head: Head) -> Target | None:
+        """Find where a request goes: the first route that matches; None: nowhere."""
+        for route in self.routes:
+            if route.matches(head):
+                return route.choose()
+        return None

@@ -1,0 +1,384 @@
+"""Log lines: events, injections and access lines, one JSON object (or text) per line.
+
+Nothing here may slow or stop the traffic.  A line is made on the event loop (about 3 µs) and put
+on a bounded pile; one thread writes the pile out.  When the reader of our output stands still, the
+pile fills and further lines are dropped and counted; when it went away, the lines are dropped and
+counted too, and every later batch tries anew.
+
+Bytes that came over the wire are written as latin-1: one code point for each byte, so that
+``value.encode("latin-1")`` gives exactly what was on the wire, UTF-8 or not.  Everything is JSON-escaped,
+so no value can end a line or forge one.
+"""
+
+import atexit
+import contextlib
+import json
+import os
+import select
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from proxy.events import Events
+from rules import phases
+
+LEVELS: Final[dict[str, int]] = {"debug": 0, "info": 1, "warning": 2, "error": 3}
+FORMATS: Final = ("json", "text")
+ACCESS: Final = ("all", "injected", "none")
+
+PENDING_BYTES: Final = 4 << 20  # what may wait for the writing thread
+PAUSE: Final = 0.01  # seconds between two batches: at most 100 wake-ups a second, whatever the load
+BARE: Final = frozenset(
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:@%+,;[]{}<>*!?&#~"
+)
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Stream(Protocol):
+    """Where lines go: a file on a descriptor, or anything that takes text."""
+
+    def write(self, text: str, /) -> object:
+        """Take text."""
+
+    def fileno(self) -> int:
+        """Name the descriptor; raises OSError where there is none."""
+
+
+class Writer:
+    """The bounded pile of lines and the thread that writes it out."""
+
+    def __init__(self, stream: Stream, note: Callable[[int], bytes], bound: int = PENDING_BYTES) -> None:
+        """``note`` makes the line that says how many lines were dropped, once there is room again."""
+        self._note = note
+        self.dropped = 0  # lines that were not written
+        self._write: Callable[[bytes], None] = _sink(stream)
+        self._bound = bound
+        self._lock = threading.Lock()
+        self._done = threading.Condition(self._lock)
+        self._wake = threading.Event()
+        self._lines: list[bytes] = []
+        self._pending = 0  # bytes in _lines
+        self._writing = False
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    def put(self, line: bytes) -> None:
+        """Add one line (with its line end).  Never waits; drops and counts what does not fit."""
+        with self._lock:
+            if self._closed or self._pending + len(line) > self._bound:
+                self.dropped += 1
+                return
+            self._lines.append(line)
+            self._pending += len(line)
+            if len(self._lines) > 1:
+                return
+            if self._thread is None:
+                self._start()
+        self._wake.set()
+
+    def flush(self, timeout: float = 1.0) -> bool:
+        """Wait until all is written, at most so many seconds; True when it is."""
+        with self._done:
+            return self._done.wait_for(lambda: not self._lines and not self._writing, timeout)
+
+    def close(self, timeout: float = 1.0) -> None:
+        """Write out what waits, at most so many seconds long, and take no more."""
+        with self._lock:
+            self._closed = True
+            thread = self._thread
+        self._wake.set()
+        if thread is not None:
+            thread.join(timeout)
+        atexit.unregister(self.close)
+
+    def _start(self) -> None:
+        # A daemon: output that stands still must not keep the process from ending.
+        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+        self._thread.start()
+        atexit.register(self.close)
+
+    def _run(self) -> None:
+        reported = 0
+        while True:
+            self._wake.wait()
+            with self._lock:
+                self._wake.clear()
+                lines, self._lines, self._pending = self._lines, [], 0
+                missed = self.dropped
+                self._writing = True
+            if missed > reported:
+                lines.insert(0, self._note(missed - reported))
+            written = self._batch(lines)
+            with self._done:
+                if written:
+                    reported = missed
+                else:
+                    self.dropped += len(lines) - (missed > reported)
+                self._writing = False
+                self._done.notify_all()
+                if self._closed and not self._lines:
+                    return
+            if not self._closed:
+                time.sleep(PAUSE)
+
+    def _batch(self, lines: list[bytes]) -> bool:
+        """Write lines; False when the output is gone (closed pipe, full disk, ...)."""
+        if not lines:
+            return True
+        try:
+            self._write(b"".join(lines))
+        except (OSError, ValueError):  # ValueError: a Python file object that was closed
+            return False
+        return True
+
+
+def _sink(stream: Stream) -> Callable[[bytes], None]:
+    """Give the function that writes bytes to this stream, past Python's own buffers where it can."""
+    try:
+        stream.fileno()
+    except (OSError, AttributeError):  # io.UnsupportedOperation is an OSError
+        return lambda data: _write_text(stream, data)
+    # The stream is asked each time, and so kept alive: its descriptor must not become another file's.
+    return lambda data: _write_all(stream.fileno(), data)
+
+
+def _write_text(stream: Stream, data: bytes) -> None:
+    stream.write(data.decode("utf-8"))
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(descriptor, view) :]
+        except BlockingIOError:  # somebody who shares the descriptor made it non-blocking
+            waiter = select.poll()
+            waiter.register(descriptor, select.POLLOUT)
+            waiter.poll(1000)
+
+
+class Log:
+    """What the rest of the proxy calls.
+
+    ``format`` is json or text, ``level`` bounds the events, and ``access`` says which exchanges leave
+    lines: ``all``, ``injected`` (those that a fault or a shadow decision touched; the default) or ``none``.
+    ``wants_access``: every exchange wants an access line.  ``wants_injected``: injections want their line,
+    and exchanges with injections an access line.  Test these before gathering the values.
+    """
+
+    def __init__(
+        self,
+        format: str = "json",
+        level: str = "info",
+        access: str = "injected",
+        stream: Stream | None = None,
+        events: Events | None = None,
+    ) -> None:
+        if format not in FORMATS or level not in LEVELS or access not in ACCESS:
+            raise ValueError(f"unknown log setting: {format!r}, {level!r} or {access!r}")
+        self.events = events if events is not None else Events()
+        self.wants_access = access == "all"
+        self.wants_injected = access != "none"
+        self._lines_injected = access != "none"  # wants_injected is also true while somebody reads events
+        self._level = LEVELS[level]
+        self._json = format == "json"
+        self._stamps = Stamps()
+        self._writer = Writer(stream if stream is not None else sys.stderr, self._dropped_note)
+        self.events.changed.append(self._events_changed)
+
+    @property
+    def dropped(self) -> int:
+        """Lines that were dropped since the start."""
+        return self._writer.dropped
+
+    def event(self, level: str, name: str, /, **fields: Any) -> None:
+        """Log an event.  ``message``, if given, is what people read first; bytes become latin-1."""
+        if LEVELS[level] < self._level and not self.events.wanted:
+            return
+        record: dict[str, Any] = {"time": self._stamps.text(time.time()), "level": level, "event": name}
+        for key, value in fields.items():
+            record[key] = value.decode("latin-1") if isinstance(value, bytes) else value
+        if LEVELS[level] >= self._level:
+            self._put(record)
+        if self.events.wanted:
+            self.events.publish(name, record)
+
+    def audit(self, name: str, /, **fields: Any) -> None:
+        """Log a change that somebody made: whatever the level, it leaves its line."""
+        record: dict[str, Any] = {"time": self._stamps.text(time.time()), "level": "audit", "event": name}
+        record.update(fields)
+        self._put(record)
+        if self.events.wanted:
+            self.events.publish(name, record)
+
+    def injection(
+        self,
+        rule: str,
+        fault: str,
+        phase: int,
+        version: int,
+        listener: str,
+        upstream: str,
+        client: str,
+        request_id: bytes,
+        ms: float,
+        shadow: bool = False,
+    ) -> None:
+        """Log one injection (``shadow``: what would have been one).  ``ms`` is the time it added."""
+        record: dict[str, Any] = {
+            "time": self._stamps.text(time.time()),
+            "level": "info",
+            "event": "shadow" if shadow else "injection",
+            "rule": rule,
+            "fault": fault,
+            "phase": phases.NAMES[phase],
+            "version": version,
+            "listener": listener,
+            "upstream": upstream,
+            "client": client,
+            "request_id": request_id.decode("latin-1"),
+            "ms": round(ms, 3),
+            "shadow": shadow,
+        }
+        if self._lines_injected:
+            self._put(record)
+        if self.events.wanted:
+            self.events.publish(record["event"], record)
+
+    def access(
+        self,
+        started: float,
+        listener: str,
+        client: str,
+        method: bytes,
+        host: bytes,
+        path: bytes,
+        status: int,
+        upstream: str,
+        bytes_in: int,
+        bytes_out: int,
+        ms: float,
+        ms_own: float,
+        outcome: str,
+        request_id: bytes,
+        injected: list[str],
+    ) -> None:
+        """Log one exchange.
+
+        ``started`` is unix time; ``path`` comes without the query (queries carry secrets); ``ms`` is the
+        whole duration and ``ms_own`` the same less what was injected; ``status`` is 0 when no
+        answer was sent; ``injected`` names what acted, each as ``rule/fault``.
+        Writes nothing with ``access: none``.
+        """
+        if not self._lines_injected:
+            return
+        self._put(
+            {
+                "time": self._stamps.text(started),
+                "event": "access",
+                "listener": listener,
+                "client": client,
+                "method": method.decode("latin-1"),
+                "host": host.decode("latin-1"),
+                "path": path.decode("latin-1"),
+                "status": status,
+                "upstream": upstream,
+                "bytes_in": bytes_in,
+                "bytes_out": bytes_out,
+                "ms": round(ms, 3),
+                "ms_own": round(ms_own, 3),
+                "outcome": outcome,
+                "request_id": request_id.decode("latin-1"),
+                "injected": injected,
+            }
+        )
+
+    def flush(self, timeout: float = 1.0) -> bool:
+        """Wait until all lines are out, at most so many seconds; True when they are."""
+        return self._writer.flush(timeout)
+
+    def close(self, timeout: float = 1.0) -> None:
+        """Write out what waits, at most so many seconds long; later lines are dropped."""
+        with contextlib.suppress(ValueError):
+            self.events.changed.remove(self._events_changed)
+        self._writer.close(timeout)
+
+    def _dropped_note(self, lines: int) -> bytes:
+        return self._line(
+            {
+                "time": timestamp(time.time()),
+                "level": "warning",
+                "event": "log_lines_dropped",
+                "lines": lines,
+            }
+        )
+
+    def _events_changed(self) -> None:
+        self.wants_injected = self._lines_injected or self.events.wanted
+
+    def _put(self, record: dict[str, Any]) -> None:
+        self._writer.put(self._line(record))
+
+    def _line(self, record: dict[str, Any]) -> bytes:
+        return as_json(record) if self._json else as_text(record)
+
+
+def as_json(record: dict[str, Any]) -> bytes:
+    """Write a record as one line of JSON; never raises."""
+    try:
+        return _encode(record) + b"\n"
+    except (TypeError, ValueError, RecursionError):  # lone surrogates, values of no JSON type
+        return json.dumps(record, default=repr, skipkeys=True).encode("ascii") + b"\n"
+
+
+def as_text(record: dict[str, Any]) -> bytes:
+    """Write a record as ``time level event: message key=value ...``; values are quoted where needed."""
+    parts = [str(record.get("time", "")), str(record.get("level", "info")), str(record.get("event", ""))]
+    if "message" in record:
+        parts[2] += ":"
+        parts.append(_printable(str(record["message"])))
+    parts.extend(
+        f"{key}={_text_value(value)}"
+        for key, value in record.items()
+        if key not in ("time", "level", "event", "message")
+    )
+    return (" ".join(parts) + "\n").encode("utf-8", "backslashreplace")
+
+
+def _text_value(value: object) -> str:
+    if isinstance(value, str):
+        return value if value and BARE.issuperset(value) else json.dumps(value)
+    return as_json({"": value})[4:-2].decode("utf-8").strip()
+
+
+def _printable(text: str) -> str:
+    """Keep a message on its line: control and other unprintable characters are escaped."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
+
+
+class Stamps:
+    """RFC 3339 times in UTC with milliseconds; the second's text is kept, most lines share it."""
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._text = ""
+
+    def text(self, moment: float) -> str:
+        """Write a unix time."""
+        second = int(moment)
+        if second != self._second:
+            self._text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+            self._second = second
+        return f"{self._text}.{int((moment - second) * 1000):03d}Z"
+
+
+def timestamp(moment: float) -> str:
+    """Write a unix time as RFC 3339 in UTC with milliseconds."""
+    return Stamps().text(moment)

@@ -1,0 +1,194 @@
+"""Every metric and every label in one table each: the exposition, the docs and the tests read these.
+
+Labels stay bounded: what a client or an upstream can choose (paths, hosts, header values) is never one.
+"""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+COUNTER: Final = "counter"
+GAUGE: Final = "gauge"
+HISTOGRAM: Final = "histogram"
+
+RULE_SERIES: Final = 1000  # rules with series of their own; the rest is summed up as OTHER
+OTHER: Final = "_other"  # no rule can have this name
+
+LABELS: Final[dict[str, str]] = {
+    "listener": "name of a listener in the configuration",
+    "upstream": 'name of an upstream in the configuration, "" where none was chosen',
+    "code": "a status of the HTTP registry; its class (2xx) for any other; none without an answer",
+    "kind": "kind of failure, see proxy/errors.py",
+    "rule": f"name of a rule in force; {OTHER} for those beyond the first {RULE_SERIES}",
+    "fault": "kind of fault, see rules/faults",
+    "phase": "phase of the exchange, see rules/phases.py",
+    "layer": "file or admin",
+    "result": "success or failure",
+    "version": "version of the program",
+    "python": "version of Python",
+    "build": "compiled or interpreted",
+}
+
+KNOWN_CODES: Final = frozenset({status.value for status in HTTPStatus} | {499})
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric: its name without the ``_total`` of counters, its type, what it means, its labels."""
+
+    name: str
+    kind: str
+    text: str
+    labels: tuple[str, ...] = ()
+
+
+_ROUTE: Final = ("listener", "upstream")
+
+REQUESTS: Final = Metric(
+    "misrule_requests", COUNTER, "Exchanges that ended, by the status that the client got.", (*_ROUTE, "code")
+)
+REQUESTS_ACTIVE: Final = Metric("misrule_requests_active", GAUGE, "Exchanges under way.", _ROUTE)
+DURATION: Final = Metric(
+    "misrule_request_duration_seconds",
+    HISTOGRAM,
+    "From the first byte of the request to the last of the answer.",
+    _ROUTE,
+)
+DURATION_OWN: Final = Metric(
+    "misrule_request_duration_without_injection_seconds",
+    HISTOGRAM,
+    "The same with the time that faults injected taken out.",
+    _ROUTE,
+)
+BYTES_IN: Final = Metric("misrule_received_bytes", COUNTER, "Bytes of request bodies.", _ROUTE)
+BYTES_OUT: Final = Metric("misrule_sent_bytes", COUNTER, "Bytes of response bodies.", _ROUTE)
+
+CONNECTIONS: Final = Metric("misrule_connections", COUNTER, "Client connections accepted.", ("listener",))
+CONNECTIONS_OPEN: Final = Metric("misrule_connections_open", GAUGE, "Client connections open.", ("listener",))
+CONNECTIONS_REFUSED: Final = Metric(
+    "misrule_connections_refused", COUNTER, "Client connections closed at once for a limit.", ("listener",)
+)
+CONNECTIONS_UPGRADED: Final = Metric(
+    "misrule_connections_upgraded", COUNTER, "Client connections that became tunnels.", ("listener",)
+)
+UPSTREAM_OPENED: Final = Metric(
+    "misrule_upstream_connections", COUNTER, "Upstream connections opened.", ("upstream",)
+)
+UPSTREAM_OPEN: Final = Metric(
+    "misrule_upstream_connections_open", GAUGE, "Upstream connections open.", ("upstream",)
+)
+UPSTREAM_IDLE: Final = Metric(
+    "misrule_upstream_connections_idle", GAUGE, "Upstream connections idle in the pool.", ("upstream",)
+)
+UPSTREAM_REUSED: Final = Metric(
+    "misrule_upstream_connections_reused", COUNTER, "Exchanges on a pooled connection.", ("upstream",)
+)
+UPSTREAM_RETRIES: Final = Metric("misrule_upstream_retries", COUNTER, "Requests sent again.", ("upstream",))
+UPSTREAM_QUEUED: Final = Metric(
+    "misrule_upstream_queued", GAUGE, "Exchanges that wait for a connection.", ("upstream",)
+)
+CLIENT_FAILURES: Final = Metric(
+    "misrule_client_failures",
+    COUNTER,
+    "Limits, time-outs and bad framing before an upstream was chosen, by kind; never an injected fault.",
+    ("listener", "kind"),
+)
+UPSTREAM_FAILURES: Final = Metric(
+    "misrule_upstream_failures",
+    COUNTER,
+    "Exchanges that failed once an upstream was chosen, by kind; never an injected fault.",
+    ("upstream", "kind"),
+)
+
+MATCHES: Final = Metric("misrule_rule_matches", COUNTER, "Exchanges that a rule matched.", ("rule",))
+KEYLESS: Final = Metric(
+    "misrule_rule_keyless", COUNTER, "Matches without the sticky key: they never fire.", ("rule",)
+)
+RULE_ACTIVE: Final = Metric("misrule_rule_active", GAUGE, "Exchanges under way that a rule hit.", ("rule",))
+INJECTIONS: Final = Metric("misrule_injections", COUNTER, "Faults that acted.", ("rule", "fault", "phase"))
+SHADOW_INJECTIONS: Final = Metric(
+    "misrule_shadow_injections",
+    COUNTER,
+    "Faults of rules in mode shadow that would have acted.",
+    ("rule", "fault", "phase"),
+)
+HELD: Final = Metric("misrule_exchanges_held", GAUGE, "Exchanges that a fault delays or stalls now.")
+STOPPED: Final = Metric("misrule_faults_stopped", GAUGE, "1 while the red button is pressed.")
+
+RULES: Final = Metric("misrule_rules", GAUGE, "Enabled rules in force.")
+RULES_VERSION: Final = Metric("misrule_rules_version", GAUGE, "Version of the rule set in force.")
+RELOADS: Final = Metric(
+    "misrule_rules_reloads",
+    COUNTER,
+    "Attempts to change the rules, by layer and result.",
+    ("layer", "result"),
+)
+LAST_RELOAD: Final = Metric(
+    "misrule_rules_last_reload_success", GAUGE, "1 when the rule files are in force as they are, else 0."
+)
+LAST_RELOAD_TIME: Final = Metric(
+    "misrule_rules_last_reload_success_timestamp_seconds", GAUGE, "When the rule files last came into force."
+)
+
+ADMIN_FAILURES: Final = Metric(
+    "misrule_admin_authentication_failures", COUNTER, "Calls to the admin endpoint without a right token."
+)
+ADMIN_REFUSED: Final = Metric(
+    "misrule_admin_refused", COUNTER, "Calls to the admin endpoint refused by Host or Origin."
+)
+EVENTS_DROPPED: Final = Metric(
+    "misrule_events_dropped", COUNTER, "Events that readers of /v1/events were too slow for."
+)
+LOG_DROPPED: Final = Metric(
+    "misrule_log_lines_dropped", COUNTER, "Log lines dropped as the output stood still or was gone."
+)
+INTERNAL_ERRORS: Final = Metric("misrule_internal_errors", COUNTER, "Errors of our own making.")
+BUILD: Final = Metric("misrule_build_info", GAUGE, "Always 1; what runs.", ("version", "python", "build"))
+START_TIME: Final = Metric("misrule_start_time_seconds", GAUGE, "When the proxy started, as unix time.")
+
+METRICS: Final[tuple[Metric, ...]] = (
+    REQUESTS,
+    REQUESTS_ACTIVE,
+    DURATION,
+    DURATION_OWN,
+    BYTES_IN,
+    BYTES_OUT,
+    CONNECTIONS,
+    CONNECTIONS_OPEN,
+    CONNECTIONS_REFUSED,
+    CONNECTIONS_UPGRADED,
+    UPSTREAM_OPENED,
+    UPSTREAM_OPEN,
+    UPSTREAM_IDLE,
+    UPSTREAM_REUSED,
+    UPSTREAM_RETRIES,
+    UPSTREAM_QUEUED,
+    CLIENT_FAILURES,
+    UPSTREAM_FAILURES,
+    MATCHES,
+    KEYLESS,
+    RULE_ACTIVE,
+    INJECTIONS,
+    SHADOW_INJECTIONS,
+    HELD,
+    STOPPED,
+    RULES,
+    RULES_VERSION,
+    RELOADS,
+    LAST_RELOAD,
+    LAST_RELOAD_TIME,
+    ADMIN_FAILURES,
+    ADMIN_REFUSED,
+    EVENTS_DROPPED,
+    LOG_DROPPED,
+    INTERNAL_ERRORS,
+    BUILD,
+    START_TIME,
+)
+
+
+def code_label(status: int) -> str:
+    """Give the label of a status: an upstream may answer with any number, so others count by class."""
+    if status in KNOWN_CODES:
+        return str(status)
+    return f"{status // 100}xx" if 100 <= status <= 999 else "none"

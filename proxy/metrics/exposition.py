@@ -1,0 +1,244 @@
+"""The counters as Prometheus reads them: made on each scrape, nothing is kept up to date for it.
+
+prometheus-client writes the two formats; its own counters (locks, label look-ups) stay out of the path.
+"""
+
+import asyncio
+import platform
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from prometheus_client import ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import Metric as Family
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from proxy.metrics import catalogue
+from proxy.metrics.catalogue import OTHER, RULE_SERIES, Metric
+from proxy.metrics.cells import BOUNDS, Histogram, RouteCells, WorkerCells
+from proxy.metrics.reloads import Reloads
+from rules import phases
+from rules.compiled import CompiledRule
+from rules.snapshot import Snapshot
+
+_LE: Final[tuple[str, ...]] = (*map(str, BOUNDS), "+Inf")  # as Go and prometheus-client write them
+
+Row = tuple[Sequence[str], float]  # values of the labels, value
+Injections = dict[tuple[str, str, str], int]  # rule, fault, phase
+
+
+@dataclass
+class Sources:
+    """Where the figures come from; the callables give what is replaced while the proxy runs."""
+
+    cells: WorkerCells
+    snapshot: Callable[[], Snapshot]
+    stopped: Callable[[], bool]
+    reloads: Reloads
+    log_dropped: Callable[[], int]
+    events_dropped: Callable[[], int]
+    admin_failures: Callable[[], int]
+    admin_refused: Callable[[], int]
+    started: float
+    version: str
+    build: str
+
+
+class Exposition(Collector):
+    """All metrics of the catalogue."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+        self._process = ProcessCollector(registry=None)
+
+    def collect(self) -> Iterable[Family]:
+        """Give all families with their samples."""
+        cells, sources = self._sources.cells, self._sources
+        families = [*_routes(cells.routes), *_listeners(cells), *_upstreams(cells)]
+        families += _rules(sources.snapshot())
+        families += _state(sources)
+        return [*families, *self._process.collect()]
+
+    async def render(self, accept: str) -> tuple[bytes, str]:
+        """Write text or OpenMetrics, as ``accept`` asks; gives the body and its content type.
+
+        The figures are read at once, on the loop that writes them; the text is made in a thread.
+        """
+        encode, content_type = choose_encoder(accept)
+        collected = _Collected(list(self.collect()))
+        return await asyncio.to_thread(encode, collected), content_type
+
+
+class _Collected(CollectorRegistry):
+    """Families that were collected already, in the form that the encoders take."""
+
+    def __init__(self, families: list[Family]) -> None:
+        super().__init__(auto_describe=False)
+        self._families = families
+
+    def collect(self) -> Iterable[Family]:
+        return self._families
+
+
+def _counter(metric: Metric, rows: Iterable[Row]) -> Family:
+    family = CounterMetricFamily(metric.name, metric.text, labels=metric.labels)
+    for labels, value in rows:
+        family.add_metric(labels, value)
+    return family
+
+
+def _gauge(metric: Metric, rows: Iterable[Row]) -> Family:
+    family = GaugeMetricFamily(metric.name, metric.text, labels=metric.labels)
+    for labels, value in rows:
+        family.add_metric(labels, value)
+    return family
+
+
+def _histogram(metric: Metric, rows: Iterable[tuple[Sequence[str], list[int], float]]) -> Family:
+    family = HistogramMetricFamily(metric.name, metric.text, labels=metric.labels)
+    for labels, counts, total in rows:
+        below = 0
+        buckets: list[tuple[str, float]] = []
+        for bound, count in zip(_LE, counts, strict=True):
+            below += count
+            buckets.append((bound, below))
+        family.add_metric(labels, buckets, total)
+    return family
+
+
+def without_injection(cells: RouteCells) -> tuple[list[int], float]:
+    """Give counts by bucket and the sum of the durations with the injected time taken out."""
+    parts: tuple[Histogram, Histogram, Histogram] = (
+        cells.duration,
+        cells.injected_gross,
+        cells.injected_net,
+    )
+    counts = [
+        max(0, all_ - gross + net) for all_, gross, net in zip(*(part.counts for part in parts), strict=True)
+    ]
+    return counts, max(0.0, parts[0].total - parts[1].total + parts[2].total)
+
+
+def _routes(routes: list[RouteCells]) -> list[Family]:
+    named = [((cells.listener, cells.upstream), cells) for cells in routes]
+    own = [(labels, *without_injection(cells)) for labels, cells in named]
+    return [
+        _counter(
+            catalogue.REQUESTS,
+            [((*labels, code), count) for labels, cells in named for code, count in by_code(cells).items()],
+        ),
+        _gauge(catalogue.REQUESTS_ACTIVE, [(labels, cells.active) for labels, cells in named]),
+        _histogram(
+            catalogue.DURATION,
+            [(labels, cells.duration.counts, cells.duration.total) for labels, cells in named],
+        ),
+        _histogram(catalogue.DURATION_OWN, own),
+        _counter(catalogue.BYTES_IN, [(labels, cells.bytes_in) for labels, cells in named]),
+        _counter(catalogue.BYTES_OUT, [(labels, cells.bytes_out) for labels, cells in named]),
+    ]
+
+
+def by_code(cells: RouteCells) -> dict[str, int]:
+    """Sum the exchanges by label of their status."""
+    codes: dict[str, int] = {}
+    for status, count in enumerate(cells.statuses):
+        if count:
+            label = catalogue.code_label(status)
+            codes[label] = codes.get(label, 0) + count
+    return codes
+
+
+def _listeners(cells: WorkerCells) -> list[Family]:
+    listeners = [((one.listener,), one) for one in cells.listeners]
+    return [
+        _counter(catalogue.CONNECTIONS, [(labels, one.accepted) for labels, one in listeners]),
+        _gauge(catalogue.CONNECTIONS_OPEN, [(labels, one.open) for labels, one in listeners]),
+        _counter(catalogue.CONNECTIONS_REFUSED, [(labels, one.refused) for labels, one in listeners]),
+        _counter(catalogue.CONNECTIONS_UPGRADED, [(labels, one.upgraded) for labels, one in listeners]),
+    ]
+
+
+def _upstreams(cells: WorkerCells) -> list[Family]:
+    upstreams = [((one.upstream,), one) for one in cells.upstreams]
+    return [
+        _counter(catalogue.UPSTREAM_OPENED, [(labels, one.opened) for labels, one in upstreams]),
+        _gauge(catalogue.UPSTREAM_OPEN, [(labels, one.open) for labels, one in upstreams]),
+        _gauge(catalogue.UPSTREAM_IDLE, [(labels, one.idle) for labels, one in upstreams]),
+        _counter(catalogue.UPSTREAM_REUSED, [(labels, one.reused) for labels, one in upstreams]),
+        _counter(catalogue.UPSTREAM_RETRIES, [(labels, one.retries) for labels, one in upstreams]),
+        _gauge(catalogue.UPSTREAM_QUEUED, [(labels, one.queued) for labels, one in upstreams]),
+        _counter(
+            catalogue.CLIENT_FAILURES,
+            [
+                ((one.listener, kind), count)
+                for one in cells.listeners
+                for kind, count in one.failures.items()
+            ],
+        ),
+        _counter(
+            catalogue.UPSTREAM_FAILURES,
+            [
+                ((one.upstream, kind), count)
+                for one in cells.upstreams
+                for kind, count in one.failures.items()
+            ],
+        ),
+    ]
+
+
+def _rules(snapshot: Snapshot) -> list[Family]:
+    matches: dict[str, int] = {}
+    keyless: dict[str, int] = {}
+    active: dict[str, int] = {}
+    injected: Injections = {}
+    shadowed: Injections = {}
+    for number, rule in enumerate(snapshot.rules):
+        name = rule.name if number < RULE_SERIES else OTHER
+        state = rule.state
+        matches[name] = matches.get(name, 0) + state.matches
+        keyless[name] = keyless.get(name, 0) + state.keyless
+        active[name] = active.get(name, 0) + state.active
+        if rule.shadow:
+            _add(shadowed, name, rule, state.shadowed)
+        else:
+            _add(injected, name, rule, state.injected)
+    return [
+        _counter(catalogue.MATCHES, [((name,), count) for name, count in matches.items()]),
+        _counter(catalogue.KEYLESS, [((name,), count) for name, count in keyless.items()]),
+        _gauge(catalogue.RULE_ACTIVE, [((name,), count) for name, count in active.items()]),
+        _counter(catalogue.INJECTIONS, injected.items()),
+        _counter(catalogue.SHADOW_INJECTIONS, shadowed.items()),
+        _gauge(catalogue.RULES, [((), len(snapshot.rules))]),
+        _gauge(catalogue.RULES_VERSION, [((), snapshot.version)]),
+    ]
+
+
+def _add(injections: Injections, name: str, rule: CompiledRule, counts: list[int]) -> None:
+    for planned, count in zip(rule.rule.faults, counts, strict=True):
+        where = (name, planned.fault.KIND, phases.NAMES[planned.fault.phase])
+        injections[where] = injections.get(where, 0) + count
+
+
+def _state(sources: Sources) -> list[Family]:
+    reloads = sources.reloads
+    build = (sources.version, platform.python_version(), sources.build)
+    return [
+        _gauge(catalogue.HELD, [((), sources.cells.waiting)]),
+        _gauge(catalogue.STOPPED, [((), int(sources.stopped()))]),
+        _counter(catalogue.RELOADS, reloads.results.items()),
+        _gauge(catalogue.LAST_RELOAD, [((), int(reloads.last_good))]),
+        _gauge(catalogue.LAST_RELOAD_TIME, [((), reloads.last_good_time)]),
+        _counter(catalogue.ADMIN_FAILURES, [((), sources.admin_failures())]),
+        _counter(catalogue.ADMIN_REFUSED, [((), sources.admin_refused())]),
+        _counter(catalogue.EVENTS_DROPPED, [((), sources.events_dropped())]),
+        _counter(catalogue.LOG_DROPPED, [((), sources.log_dropped())]),
+        _counter(catalogue.INTERNAL_ERRORS, [((), sources.cells.internal_errors)]),
+        _gauge(catalogue.BUILD, [(build, 1)]),
+        _gauge(catalogue.START_TIME, [((), sources.started)]),
+    ]

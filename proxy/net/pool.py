@@ -1,0 +1,193 @@
+"""Upstreams, their addresses, and the connections that are kept alive to them.
+
+A pool belongs to one upstream, and an upstream has one TLS identity: connections are never shared
+between the two.  The decisions here (which address, which connection, wait or refuse) do no I/O.
+"""
+
+import random
+from collections import deque
+from typing import Final
+
+from mypy_extensions import mypyc_attr
+
+from proxy.metrics.cells import UpstreamCells
+from proxy.net.connection import Connection
+
+ROUND_ROBIN: Final = 0
+LEAST_REQUESTS: Final = 1
+RANDOM: Final = 2
+
+# Which protocol an upstream is spoken to in.
+AUTO: Final = 0  # HTTP/1.1, but HTTP/2 for gRPC calls, which know nothing else
+HTTP1: Final = 1
+HTTP2: Final = 2
+
+PROTOCOLS: Final[dict[str, int]] = {"auto": AUTO, "http1": HTTP1, "http2": HTTP2}
+
+BALANCES: Final[dict[str, int]] = {
+    "round_robin": ROUND_ROBIN,
+    "least_requests": LEAST_REQUESTS,
+    "random": RANDOM,
+}
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Waiter:
+    """Somebody who waits for a connection because the pool is at its limit."""
+
+    def granted(self) -> bool:
+        """A place is free: connect now; False: it is of no use (yet), the turn is kept."""
+        raise NotImplementedError
+
+    def expired(self) -> None:
+        """No place became free in time."""
+        raise NotImplementedError
+
+
+class Endpoint:
+    """One address of an upstream: host and port, or the path of a Unix socket."""
+
+    __slots__ = ("active", "current", "host", "idle", "number", "path", "port", "shared", "weight")
+
+    def __init__(self, number: int, host: str, port: int, path: str, weight: int) -> None:
+        self.number: int = number
+        self.host: str = host
+        self.port: int = port
+        self.path: str = path  # not empty: a Unix socket
+        self.weight: int = weight
+        self.current: int = 0  # state of the smooth weighted round robin
+        self.active: int = 0  # exchanges under way
+        self.idle: list[Connection] = []
+        self.shared: list[Connection] = []  # connections that carry many exchanges at once
+
+    def address(self) -> str:
+        """Give the address as it is configured."""
+        if self.path:
+            return f"unix:{self.path}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Upstream:
+    """A named set of addresses with one pool of connections.  Time-outs are seconds."""
+
+    def __init__(
+        self,
+        name: str,
+        endpoints: list[Endpoint],
+        balance: int,
+        cells: UpstreamCells,
+        connect_timeout: float,
+        response_timeout: float,
+        idle_timeout: float,
+        max_connections: int,
+        max_idle: int,
+        retry_reused: bool,
+        attempts: int,
+        protocol: int = AUTO,
+    ) -> None:
+        self.name: str = name
+        self.endpoints: list[Endpoint] = endpoints
+        self.balance: int = balance
+        self.cells: UpstreamCells = cells
+        self.connect_timeout: float = connect_timeout
+        self.response_timeout: float = response_timeout
+        self.idle_timeout: float = idle_timeout
+        self.max_connections: int = max_connections
+        self.max_idle: int = max_idle
+        self.retry_reused: bool = retry_reused
+        self.attempts: int = attempts
+        self.protocol: int = protocol
+        self.open: int = 0  # connections, those being opened included
+        self.waiting: deque[tuple[float, Waiter]] = deque()
+        self.dice: random.Random = random.Random(name)  # balancing only: rules have dice of their own
+
+    def pick(self, tried: int) -> Endpoint | None:
+        """Choose an address; ``tried`` has a bit for each address that failed this exchange already."""
+        endpoints = self.endpoints
+        if len(endpoints) == 1:
+            return None if tried else endpoints[0]
+        usable = [e for e in endpoints if not (tried >> e.number) & 1]
+        if not usable:
+            return None
+        if self.balance == LEAST_REQUESTS:
+            return least_requests(usable)
+        if self.balance == RANDOM:
+            return self.dice.choices(usable, [e.weight for e in usable])[0]
+        return round_robin(usable)
+
+    def keep(self, endpoint: Endpoint, connection: Connection) -> bool:
+        """Put a connection back for the next exchange; False: there are enough, close it."""
+        if self.cells.idle >= self.max_idle:
+            return False
+        endpoint.idle.append(connection)
+        self.cells.idle += 1
+        return True
+
+    def take(self, endpoint: Endpoint) -> Connection | None:
+        """Take the connection that was used last: it is the least likely to have been closed meanwhile."""
+        if not endpoint.idle:
+            return None
+        self.cells.idle -= 1
+        return endpoint.idle.pop()
+
+    def forget(self, endpoint: Endpoint, connection: Connection) -> None:
+        """Drop a connection that ended while it was idle."""
+        if connection in endpoint.idle:
+            endpoint.idle.remove(connection)
+            self.cells.idle -= 1
+
+    def make_room(self) -> bool:
+        """Free a place for a new connection, if need be by closing one that idles at another address."""
+        if self.open < self.max_connections:
+            return True
+        for endpoint in self.endpoints:
+            oldest = endpoint.idle[0] if endpoint.idle else None
+            if oldest is not None:
+                self.forget(endpoint, oldest)
+                oldest.shut()
+                return self.open < self.max_connections
+        return False
+
+    def wait(self, deadline: float, waiter: Waiter) -> None:
+        """Queue for a connection until ``deadline`` (clock seconds)."""
+        self.waiting.append((deadline, waiter))
+        self.cells.queued = len(self.waiting)
+
+    def leave(self, waiter: Waiter) -> None:
+        """Give up a place in the queue."""
+        self.waiting = deque([entry for entry in self.waiting if entry[1] is not waiter])
+        self.cells.queued = len(self.waiting)
+
+    def grant(self) -> None:
+        """A connection or a place became free: the one who waits longest gets it."""
+        if self.waiting:
+            entry = self.waiting.popleft()
+            if not entry[1].granted():
+                self.waiting.appendleft(entry)
+            self.cells.queued = len(self.waiting)
+
+    def sweep(self, now: float) -> None:
+        """Turn away those whose wait is over; they queued in the order of their deadlines."""
+        while self.waiting and self.waiting[0][0] <= now:
+            _, waiter = self.waiting.popleft()
+            self.cells.queued = len(self.waiting)
+            waiter.expired()
+
+
+def round_robin(endpoints: list[Endpoint]) -> Endpoint:
+    """Choose by smooth weighted round robin: weights 5, 1, 1 give a a b a c a a, not a a a a a b c."""
+    total = 0
+    best = endpoints[0]
+    for endpoint in endpoints:
+        endpoint.current += endpoint.weight
+        total += endpoint.weight
+        if endpoint.current > best.current:
+            best = endpoint
+    best.current -= total
+    return best
+
+
+def least_requests(endpoints: list[Endpoint]) -> Endpoint:
+    """Choose the address with the fewest exchanges under way for its weight; equal ones take turns."""
+    fewest = [e for e in endpoints if all(e.active * o.weight <= o.active * e.weight for o in endpoints)]
+    return round_robin(fewest)

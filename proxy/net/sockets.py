@@ -1,0 +1,84 @@
+"""What the loop's transports do not offer: true resets, unsent bytes, the state of a silent peer.
+
+Numbers are Linux's (``linux/sockios.h``, ``linux/tcp.h``); elsewhere the questions answer "unknown".
+"""
+
+import asyncio
+import socket
+import struct
+import sys
+from fcntl import ioctl
+from typing import Any, Final
+
+_LINGER_ZERO: Final = struct.pack("ii", 1, 0)
+_SIOCOUTQ: Final = 0x5411
+_LINUX: Final = sys.platform == "linux"
+
+# Of the enum in linux/tcp_states.h: states in which the peer has sent a FIN or the connection is gone.
+_GONE_STATES: Final = frozenset({7, 8, 9, 11})  # CLOSE, CLOSE_WAIT, LAST_ACK, CLOSING
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Bind a TCP address (no host: all interfaces), also a port that was in use a moment ago."""
+    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, kind, protocol, _, where = found[0]
+    bound = socket.socket(family, kind, protocol)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(where)
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+def raw(transport: asyncio.BaseTransport) -> Any:
+    """Give the socket behind a transport, or None."""
+    return transport.get_extra_info("socket")
+
+
+def reset(transport: asyncio.WriteTransport) -> None:
+    """End the connection with a true RST (SO_LINGER 0); what is unsent is lost."""
+    sock = raw(transport)
+    if sock is not None:
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
+        except OSError:
+            pass  # closed already: there is nobody to reset
+    transport.abort()
+
+
+def unsent(transport: asyncio.WriteTransport) -> int:
+    """Count the bytes that the peer has not acknowledged yet: ours and the kernel's; 0 where unknown."""
+    waiting = transport.get_write_buffer_size()
+    sock = raw(transport)
+    if sock is None or not _LINUX or sock.family == socket.AF_UNIX:
+        return waiting
+    answer = bytearray(4)
+    try:
+        ioctl(sock.fileno(), _SIOCOUTQ, answer)
+    except (OSError, ValueError):
+        return 0
+    return waiting + int.from_bytes(answer, sys.byteorder)
+
+
+def peer_gone(transport: asyncio.BaseTransport) -> bool:
+    """Tell whether the peer closed or reset a connection that nobody reads from (TCP_INFO's state)."""
+    sock = raw(transport)
+    if sock is None or not _LINUX or sock.family == socket.AF_UNIX:
+        return False
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+    except (OSError, ValueError):
+        return True
+    return len(info) == 1 and info[0] in _GONE_STATES
+
+
+def name_of(peer: Any) -> str:
+    """Give the IP address of a peer name as text; "" for Unix sockets."""
+    if isinstance(peer, tuple) and peer:
+        host = str(peer[0])
+        if host.startswith("::ffff:") and "." in host:
+            return host[7:]  # an IPv4 client on a dual-stack listener
+        return host.partition("%")[0]
+    return ""

@@ -1,0 +1,334 @@
+"""Phase ``accept``: a client has connected; nothing was read yet.
+
+Here act the faults of a connection: those that meet it before its first request, and those that come
+by a change of rules and say ``on: open``.
+"""
+
+import asyncio
+from typing import Any, Final, cast
+
+from proxy import errors
+from proxy.exchange import Exchange
+from proxy.http1.client import ClientConnection
+from proxy.http1.client_leg import CLOSED
+from proxy.http2.client import LINGER as HTTP2_LINGER
+from proxy.http2.client import ClientConnection as Http2Connection
+from proxy.listener import Listener
+from proxy.net.timers import Timer
+from proxy.path import end, response_head
+from proxy.performer import Then
+from proxy.worker import Releasable, Worker
+from rules import phases
+from rules.actions import THEN_CLOSE, THEN_CONTINUE, Action, Close, Hold, Reset, Wait
+from rules.compiled import CompiledRule
+from rules.facts import HTTP2, Facts
+from rules.plan import Chosen
+from rules.snapshot import Plan, Snapshot
+
+# What the reader of HTTP/1.1 has read when it finds the preface of HTTP/2 (RFC 9113, section 3.4).
+PREFACE_HEAD: Final = b"PRI * HTTP/2.0\r\n\r\n"
+
+
+class Door:
+    """Makes a connection of each client that the listener's socket accepts."""
+
+    def __init__(self, worker: Worker, listener: Listener) -> None:
+        self.worker: Worker = worker
+        self.listener: Listener = listener
+
+    def protocol(self) -> Any:
+        """Give the protocol for one new connection."""
+        return AcceptedConnection(self.worker, self.listener)
+
+
+class _FlowBoth(Then):
+    """Let both directions of an exchange flow on after a fault that came while it was open."""
+
+    def carry_on(self, ex: Exchange) -> None:
+        ex.body_held -= 1
+        ex.response_held -= 1
+        response_head.go_on(ex)
+        ex.client.go_on_reading()
+        if ex.upstream is not None:
+            ex.upstream.go_on_reading()
+
+
+_FLOW_BOTH: Final = _FlowBoth()
+
+
+class AcceptedConnection(ClientConnection):
+    """A client's connection, from its first moment."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        cells = self.listener.cells
+        cells.accepted += 1
+        if cells.open > self.listener.max_connections:
+            cells.refused += 1
+            self.turn_away(errors.TOO_MANY_CONNECTIONS)
+            return
+        live = self.intake.live
+        if live.faulting:
+            plan = live.snapshot.plan_connection(self.intake.connection_facts(), self.intake.opened_version)
+            if plan is not None:
+                Greeting(self, plan).step()
+
+    def speak_http2(self) -> None:
+        transport = self.pipe.transport
+        if transport is None:
+            return
+        rest = PREFACE_HEAD + self.reader.leftover()
+        self.pipe.detach()
+        self.worker.connections.pop(self, None)
+        self.state = CLOSED
+        self.intake.speaks(HTTP2)
+        taken = AcceptedStreams(self.worker, self.listener, self.intake)
+        transport.set_protocol(cast(asyncio.BaseProtocol, taken))
+        taken.connection_made(transport)
+        taken.data_received(rest)
+
+    def rules_changed(self, before: Snapshot) -> None:
+        live = self.worker.live
+        if self.state == CLOSED or not live.faulting:
+            return
+        ex = self.ex
+        if self.passing is not None and ex is not None:
+            self._replan_tunnel(ex, live.snapshot)
+        if ex is not None and ex.over:
+            return
+        facts = self.intake.facts(ex) if ex is not None else self.intake.connection_facts()
+        plan = live.snapshot.plan_open(facts, self.intake.opened_version, before)
+        if plan is None:
+            return
+        if ex is None:
+            Greeting(self, plan).step()
+        else:
+            strike(ex, plan, facts)
+
+    def _replan_tunnel(self, ex: Exchange, snapshot: Snapshot) -> None:
+        """A tunnel takes up each new rule set: what that says about bodies, for its head has passed."""
+        if ex.plan is not None:
+            ex.plan.release()  # what it had reserved is there for the new one
+        head = ex.head
+        candidates = snapshot.index_for(self.listener.name).candidates(head.host, head.path, head.fields)
+        plan: Plan | None = None
+        if candidates is not None:
+            facts = self.intake.facts(ex)
+            ex.facts = facts
+            plan = snapshot.plan(
+                [rule for rule in candidates if _of_bodies(rule)], facts, self.intake.opened_version
+            )
+        if plan is not None:
+            if plan.needs_response and ex.response is not None and ex.facts is not None:
+                response_head.learn(ex.facts, ex.response)
+                plan.respond(ex.facts)
+            for chosen in all_of(plan):
+                if chosen.fault.phase not in _BODIES:
+                    chosen.cancel()
+            end.log_shadows(ex, plan, 0)
+        if self.passing is not None:
+            self.passing.plan_anew(plan)
+
+
+class AcceptedStreams(Http2Connection):
+    """A client's connection that has turned out to speak HTTP/2."""
+
+    def rules_changed(self, before: Snapshot) -> None:
+        live = self.worker.live
+        if self.state >= HTTP2_LINGER or not live.faulting:
+            return
+        intake = self.intake
+        busy = False
+        for side in list(self.streams):
+            ex = side.ex
+            if ex is None or ex.over:  # perhaps by what was done for another stream
+                continue
+            busy = True
+            facts = intake.facts(ex)
+            plan = live.snapshot.plan_open(facts, intake.opened_version, before)
+            if plan is not None:
+                side.stream.faulted = True
+                strike(ex, plan, facts)
+        if busy:
+            return
+        plan = live.snapshot.plan_open(intake.connection_facts(), intake.opened_version, before)
+        if plan is not None:
+            Greeting(self, plan).step()
+
+
+def strike(ex: Exchange, plan: Plan, facts: Facts) -> None:
+    """Carry out faults with ``on: open`` on an exchange that is under way."""
+    late = ex.late_plans
+    if late is None:
+        ex.late_plans = [plan]
+    else:
+        late.append(plan)
+    if ex.facts is None:
+        ex.facts = facts
+    end.log_shadows(ex, plan, 0)
+    if ex.passing is not None:
+        ex.passing.strike(plan, all_of(plan))
+        return
+    ex.body_held += 1
+    ex.response_held += 1
+    end.perform_some(ex, plan, all_of(plan), _FLOW_BOTH)
+
+
+_BODIES: Final = (phases.REQUEST_BODY, phases.RESPONSE_BODY)
+
+
+def _of_bodies(rule: CompiledRule) -> bool:
+    """Tell whether a rule has something to say about a tunnel that is open."""
+    for sampled in rule.exchange:
+        if sampled.fault.phase in _BODIES:
+            return True
+    return False
+
+
+def all_of(plan: Plan) -> list[Chosen]:
+    """Give everything that is planned, phase by phase."""
+    found: list[Chosen] = []
+    for chosen in plan.phases:
+        if chosen is not None:
+            found.extend(chosen)
+    return found
+
+
+class Greeting(Releasable):
+    """The faults of a connection that no request is under way on, being carried out."""
+
+    def __init__(self, connection: ClientConnection | Http2Connection, plan: Plan) -> None:
+        self.connection: ClientConnection | Http2Connection = connection
+        self.plan: Plan = plan
+        self.chosen: list[Chosen] = all_of(plan)
+        self.at: int = 0
+        self.now: Chosen | None = None  # the fault that holds the connection right now
+        self.then: int = THEN_CONTINUE
+        self.since: float = 0.0
+        self.timer: Timer | None = None
+        connection.intake.held = True
+        connection.intake.greetings.append(self)
+        for shadow in plan.shadowed:
+            self._log(shadow, True)
+
+    def step(self) -> None:
+        """Carry out faults until one makes the connection wait, ends it, or none is left."""
+        connection = self.connection
+        facts = connection.intake.connection_facts()
+        while self.at < len(self.chosen):
+            chosen = self.chosen[self.at]
+            self.at += 1
+            if not chosen.pending:
+                continue
+            if self._withdrawn(chosen):
+                chosen.cancel()
+                continue
+            if self._act(chosen, chosen.fault.decide(facts, chosen.dice)):
+                return
+        self._done()
+        connection.go_on_reading()
+
+    def _withdrawn(self, chosen: Chosen) -> bool:
+        """Tell whether the rule went away, or all faults were stopped, since this was planned."""
+        live = self.connection.worker.live
+        return live.stopped or not live.snapshot.in_force(chosen.rule.name)
+
+    def _act(self, chosen: Chosen, action: Action) -> bool:
+        """Begin one action; True: the connection waits or has ended."""
+        self.plan.acted(chosen)
+        if isinstance(action, Wait) and action.seconds > 0.0:
+            self._hold(chosen, action.seconds, THEN_CONTINUE)
+            return True
+        if isinstance(action, Hold):
+            self._hold(chosen, action.seconds, action.then)
+            return True
+        self._prove(chosen)
+        if isinstance(action, (Reset, Close)):
+            self._done()
+            self._end(isinstance(action, Close))
+            return True
+        return False
+
+    def _end(self, cleanly: bool) -> None:
+        if cleanly:
+            self.connection.close()
+        else:
+            self.connection.reset()
+
+    def _hold(self, chosen: Chosen, seconds: float, then: int) -> None:
+        worker = self.connection.worker
+        self.now = chosen
+        self.then = then
+        self.since = worker.timers.now()
+        worker.waiting[self] = None
+        worker.cells.waiting += 1
+        if seconds >= 0.0:
+            self.timer = worker.timers.after(seconds, self)
+
+    def _release(self) -> None:
+        """Stop waiting, and count the time that passed."""
+        worker = self.connection.worker
+        if self.timer is not None:
+            self.timer.cancel()
+        if worker.waiting.pop(self, self) is None:
+            worker.cells.waiting -= 1
+        chosen = self.now
+        self.now = None
+        if chosen is not None:
+            chosen.milliseconds = (worker.timers.now() - self.since) * 1000.0
+            self._prove(chosen)
+
+    def rule_now(self) -> CompiledRule | None:
+        return self.now.rule if self.now is not None else None
+
+    def fire(self) -> None:
+        then = self.then
+        self._release()
+        if then == THEN_CONTINUE:
+            self.step()
+        else:
+            self._done()
+            self._end(then == THEN_CLOSE)
+
+    def let_go(self) -> None:
+        self._release()
+        self.step()
+
+    def cancel(self) -> None:
+        self._release()
+        self._done()
+
+    def _done(self) -> None:
+        """Give the connection back."""
+        self.plan.release()
+        intake = self.connection.intake
+        intake.greetings.remove(self)
+        intake.held = len(intake.greetings) > 0
+
+    def _prove(self, chosen: Chosen) -> None:
+        """Leave proof: a log line, and a header line for the first answer."""
+        connection = self.connection.intake
+        if chosen.rule.proof:
+            line = end.proof_line(chosen, f"ms={chosen.milliseconds:.0f}", self.plan.snapshot.version)
+            if connection.proofs is None:
+                connection.proofs = []
+            connection.proofs.append(line)
+        self._log(chosen, False)
+
+    def _log(self, chosen: Chosen, shadow: bool) -> None:
+        """Write the log line of one injection (or of what would have been one)."""
+        connection = self.connection.intake
+        log = connection.worker.log
+        if log.wants_injected:
+            log.injection(
+                chosen.rule.name,
+                chosen.fault.KIND,
+                chosen.fault.phase,
+                self.plan.snapshot.version,
+                connection.listener.name,
+                "",
+                connection.source,
+                b"",
+                chosen.milliseconds,
+                shadow,
+            )

@@ -1,0 +1,108 @@
+"""Phase ``request_body``: the request's body flows to the upstream, a piece as it comes.
+
+The bytes are passed on with the framing that they came in.  Faults act when the first byte is
+there, or after exactly ``after_bytes`` bytes of content.
+"""
+
+from typing import Final
+
+from proxy.exchange import Exchange
+from proxy.http2.heads import unmeasured
+from proxy.path import end
+from proxy.path.response_body import due, next_mark
+from proxy.performer import Then
+from proxy.shaping import Sink, attach
+from proxy.wire.body import BodyReader
+from proxy.wire.h1 import BODY, END, MARK, NO_BODY
+from rules import phases
+from rules.snapshot import Plan
+
+
+class _Flow(Then):
+    """Let the body flow on after a fault."""
+
+    def carry_on(self, ex: Exchange) -> None:
+        ex.body_held -= 1
+        ex.client.go_on_reading()
+
+
+_FLOW: Final = _Flow()
+
+
+class _ToUpstream(Sink):
+    """The request's content goes to the upstream."""
+
+    def pass_on(self, ex: Exchange, data: bytes) -> None:
+        if ex.upstream is not None:
+            ex.upstream.body(data)
+
+    def hold(self, ex: Exchange) -> None:
+        ex.body_held += 1
+
+    def release(self, ex: Exchange) -> None:
+        ex.body_held -= 1
+
+    def read_on(self, ex: Exchange) -> None:
+        ex.client.go_on_reading()
+
+
+_TO_UPSTREAM: Final = _ToUpstream()
+
+
+def begin(ex: Exchange, reader: BodyReader) -> None:
+    """Prepare the faults of a body: stop at the first byte that one of them waits for."""
+    plan = ex.plan
+    if plan is not None and ex.head.framing != NO_BODY and ex.head.length != 0:
+        shaping = attach(ex, plan, plan.phases[phases.REQUEST_BODY], _TO_UPSTREAM, end.ENDING)
+        if shaping is not None:
+            ex.request_shaping = shaping
+            ex.head = unmeasured(ex.head)
+        _set_mark(plan, reader)
+
+
+def _set_mark(plan: Plan, reader: BodyReader) -> None:
+    """Ask for a stop where the next fault of this body acts."""
+    place = next_mark(plan.phases[phases.REQUEST_BODY])
+    if place >= 0:
+        reader.mark(place)
+
+
+def step(ex: Exchange, reader: BodyReader) -> bool:
+    """Pass on what has come; False: nothing more for now."""
+    if ex.body_held or not ex.body_open:
+        return False
+    event = reader.next()
+    if event == BODY:
+        shaping = ex.request_shaping
+        upstream = ex.upstream
+        if shaping is not None:
+            shaping.feed(reader.piece)
+        elif upstream is not None:
+            upstream.body(reader.piece)
+        return True
+    if event == END:
+        finish(ex, reader)
+        return True
+    if event == MARK:
+        mark(ex, reader)
+        return True
+    return False
+
+
+def finish(ex: Exchange, reader: BodyReader) -> None:
+    """The request is complete."""
+    ex.request_done = True
+    ex.bytes_in = reader.content
+    upstream = ex.upstream
+    if upstream is not None:
+        upstream.end(reader)
+
+
+def mark(ex: Exchange, reader: BodyReader) -> None:
+    """So many bytes have passed, and there is more: carry out what was planned for this place."""
+    plan = ex.plan
+    if plan is None:
+        return
+    ex.body_held += 1
+    end.perform_some(ex, plan, due(plan.phases[phases.REQUEST_BODY], reader.content), _FLOW)
+    _set_mark(plan, reader)

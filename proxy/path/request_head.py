@@ -1,0 +1,130 @@
+"""Phase ``request_head``: a head becomes an exchange, its route is found, its faults are chosen."""
+
+from typing import Final
+
+from proxy import errors, forwarding
+from proxy.exchange import ClientSide, Exchange
+from proxy.listener import Listener
+from proxy.path import end, resolve
+from proxy.performer import Then
+from proxy.wire.h1_head import Head
+from proxy.worker import Live, Releasable, Worker
+from rules import phases
+from rules.facts import GRPC, HTTP1, HTTP2, WEBSOCKET, Facts
+from rules.index import Index
+
+
+class _Go(Then):
+    """Send the request on, after the faults of this phase."""
+
+    def carry_on(self, ex: Exchange) -> None:
+        resolve.enter(ex)
+
+
+_GO: Final = _Go()
+
+
+class Intake:
+    """Where the requests of one client connection come in, whatever its protocol."""
+
+    def __init__(self, worker: Worker, listener: Listener) -> None:
+        live = worker.live
+        self.worker: Worker = worker
+        self.listener: Listener = listener
+        self.live: Live = live
+        self.index: Index = live.snapshot.index_for(listener.name)
+        self.opened_version: int = live.snapshot.version
+        self.source: str = ""  # the client's address as text
+        self.forward: bytes = forwarding.VIA  # header lines that every request of this connection gets
+        self.protocol: int = HTTP1  # that this client speaks, a bit of rules.facts
+        self.requests: int = 0
+        self.held: bool = False  # faults of the connection keep it from being read
+        self.greetings: list[Releasable] = []  # these do so
+        self.proofs: list[bytes] | None = None  # of such faults, for the first answer
+
+    def came_from(self, source: str) -> None:
+        """Note who the client is."""
+        self.source = source
+        self.forward = forwarding.lines_for(source)
+
+    def speaks(self, protocol: int) -> None:
+        """Note which protocol the client has turned out to speak."""
+        self.protocol = protocol
+        self.forward = forwarding.lines_for(self.source, protocol == HTTP2)
+
+    def renew(self) -> None:
+        """Take up the rules that are in force now."""
+        live = self.worker.live
+        self.live = live
+        self.index = live.snapshot.index_for(self.listener.name)
+
+    def begin(self, client: ClientSide, head: Head) -> Exchange:
+        """Make the exchange of a request and find its route."""
+        worker = self.worker
+        listener = self.listener
+        route = listener.only
+        if route is None:
+            route = listener.route(head)
+        cells = listener.nowhere if route is None else route.cells
+        ex = Exchange(worker, client, head, worker.clock(), cells, self.source)
+        self.requests += 1
+        cells.active += 1
+        if self.proofs is not None:
+            ex.proofs = self.proofs
+            self.proofs = None
+        ex.forward = self.forward
+        ex.trusted_hops = listener.trusted_hops
+        forwarding.identify(ex, head)
+        if route is not None:
+            ex.target = route.upstream
+        return ex
+
+    def plan(self, ex: Exchange) -> bool:
+        """Ask the rules that may match which fire, with which faults; True: there is a plan."""
+        live = self.live
+        if not live.faulting or ex.target is None:
+            return False
+        head = ex.head
+        candidates = self.index.candidates(head.host, head.path, head.fields)
+        if candidates is None:
+            return False
+        facts = self.facts(ex)
+        plan = live.snapshot.plan(candidates, facts, self.opened_version)
+        if plan is None:
+            return False
+        ex.facts = facts
+        ex.plan = plan
+        end.log_shadows(ex, plan, 0)
+        return True
+
+    def enter(self, ex: Exchange) -> None:
+        """Let the exchange go its way, through the faults of this phase if there is a plan."""
+        if ex.target is None:
+            end.fail(ex, errors.NO_ROUTE)
+        elif ex.plan is None:
+            resolve.choose(ex)
+        else:
+            end.perform(ex, phases.REQUEST_HEAD, _GO)
+
+    def facts(self, ex: Exchange) -> Facts:
+        """Gather what rules may ask about this request."""
+        head = ex.head
+        protocols = self.protocol
+        if head.grpc:
+            protocols |= GRPC
+        elif head.upgrade.lower() == b"websocket":
+            protocols |= WEBSOCKET
+        source = forwarding.true_source(self.source, head, self.listener.trusted_hops)
+        facts = Facts(self.listener.name, source, protocols)
+        facts.upstream = ex.target.name if ex.target is not None else ""
+        facts.method = head.method
+        facts.host = head.host
+        facts.path = head.path
+        facts.query = head.query
+        if head.fields is not None:
+            facts.headers = head.fields
+        return facts
+
+    def connection_facts(self) -> Facts:
+        """Gather what rules may ask about the connection alone."""
+        return Facts(self.listener.name, self.source, self.protocol)

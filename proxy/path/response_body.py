@@ -1,0 +1,136 @@
+"""Phase ``response_body``: the answer's body flows to the client, a piece as it comes.
+
+Faults act when the first byte is there, or after exactly ``after_bytes`` bytes of content.
+"""
+
+from typing import Final
+
+from proxy.exchange import Exchange
+from proxy.http2.heads import ending_so, unmeasured
+from proxy.path import end
+from proxy.performer import Then
+from proxy.shaping import Sink, attach
+from proxy.wire.body import BodyReader
+from proxy.wire.h1_head import LENGTH, NO_BODY, Head
+from rules import phases
+from rules.plan import Chosen
+from rules.snapshot import Plan
+
+
+class _Flow(Then):
+    """Let the answer flow on after a fault."""
+
+    def carry_on(self, ex: Exchange) -> None:
+        ex.response_held -= 1
+        upstream = ex.upstream
+        if upstream is not None:
+            _set_mark(ex)
+            upstream.go_on_reading()
+
+
+_FLOW: Final = _Flow()
+
+
+class _ToClient(Sink):
+    """The answer's content goes to the client."""
+
+    def pass_on(self, ex: Exchange, data: bytes) -> None:
+        ex.client.body(data)
+
+    def hold(self, ex: Exchange) -> None:
+        ex.response_held += 1
+
+    def release(self, ex: Exchange) -> None:
+        ex.response_held -= 1
+
+    def read_on(self, ex: Exchange) -> None:
+        if ex.upstream is not None:
+            ex.upstream.go_on_reading()
+
+
+_TO_CLIENT: Final = _ToClient()
+
+
+class _Leave(Then):
+    """The faults of the phase ``end`` have let the exchange pass."""
+
+    def carry_on(self, ex: Exchange) -> None:
+        end.finish(ex)
+
+
+_LEAVE: Final = _Leave()
+
+
+def shape(ex: Exchange, plan: Plan, head: Head) -> Head:
+    """Prepare the faults that change the body or its end; gives the head that goes with such a body."""
+    shaping = attach(ex, plan, plan.phases[phases.RESPONSE_BODY], _TO_CLIENT, end.ENDING)
+    if shaping is None:
+        return head
+    if head.framing == NO_BODY:  # the head is the end of the call too
+        ending = shaping.closing()
+        return head if ending is None else ending_so(head, ending.status, ending.message)
+    ex.response_shaping = shaping
+    return unmeasured(head)
+
+
+def begin(ex: Exchange, plan: Plan) -> None:
+    """Prepare the faults of a body: stop at the first byte that one of them waits for."""
+    head = ex.response
+    if head is None or head.framing == NO_BODY or (head.framing == LENGTH and head.length == 0):
+        return  # no body, no faults of the body
+    if plan.phases[phases.RESPONSE_BODY] is not None:
+        _set_mark(ex)
+
+
+def _set_mark(ex: Exchange) -> None:
+    """Ask for a stop where the next fault of this body acts."""
+    plan = ex.plan
+    upstream = ex.upstream
+    if plan is None or upstream is None:
+        return
+    place = next_mark(plan.phases[phases.RESPONSE_BODY])
+    if place >= 0:
+        upstream.mark_body(place)
+
+
+def next_mark(faults: list[Chosen] | None) -> int:
+    """Give the least ``after_bytes`` of the faults that may still act; -1: none is left."""
+    place = -1
+    for chosen in faults or []:
+        if chosen.pending and not chosen.fault.shapes and (place < 0 or chosen.fault.after_bytes < place):
+            place = chosen.fault.after_bytes
+    return place
+
+
+def due(faults: list[Chosen] | None, content: int) -> list[Chosen]:
+    """Give the faults that act once so many bytes of content have passed."""
+    return [c for c in faults or [] if c.pending and not c.fault.shapes and c.fault.after_bytes <= content]
+
+
+def mark(ex: Exchange, content: int) -> None:
+    """So many bytes have passed, and there is more: carry out what was planned for this place."""
+    plan = ex.plan
+    if plan is None:
+        return
+    ex.response_held += 1
+    end.perform_some(ex, plan, due(plan.phases[phases.RESPONSE_BODY], content), _FLOW)
+
+
+def piece(ex: Exchange, data: bytes) -> None:
+    """Pass a piece on."""
+    if ex.response_shaping is None:
+        ex.client.body(data)
+    else:
+        ex.response_shaping.feed(data)
+
+
+def finish(ex: Exchange, reader: BodyReader) -> None:
+    """The answer is complete: pass on what ends it, and end the exchange."""
+    if ex.response_shaping is not None:
+        ex.response_shaping.close(reader)
+    ex.client.end(reader)
+    ex.response_done = True
+    if ex.plan is None:
+        end.finish(ex)
+    else:
+        end.perform(ex, phases.END, _LEAVE)

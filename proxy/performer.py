@@ -1,0 +1,228 @@
+"""Does what faults decide: waits, holds back, answers, ends connections.
+
+A phase hands over the faults that were planned for it and what comes after; when the last one has
+had its time the performer calls back with carry-on.  A fault that ends the exchange is carried out
+by the ``Ending`` of the path.  Nothing here knows a kind of fault, only the closed list of actions.
+"""
+
+from typing import Final
+
+from mypy_extensions import mypyc_attr
+
+from proxy.exchange import Exchange
+from proxy.net.timers import Timer
+from proxy.wire.grpc import timeout_of
+from proxy.wire.h2_fields import Block
+from proxy.worker import Releasable
+from rules.actions import (
+    THEN_ABORT,
+    THEN_CLOSE,
+    THEN_CONTINUE,
+    Action,
+    Answer,
+    Close,
+    Disturb,
+    GoAway,
+    Hold,
+    Nothing,
+    Reset,
+    Wait,
+    WaitForDeadline,
+)
+from rules.compiled import CompiledRule
+from rules.fault import Fault
+from rules.plan import Chosen
+from rules.snapshot import Plan
+
+_RESET: Final = Reset()
+_CLOSE: Final = Close()
+_NOTHING: Final = Nothing()
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Then:
+    """What a phase does when its faults have let the exchange pass."""
+
+    def carry_on(self, ex: Exchange) -> None:
+        """Go on along the path."""
+        raise NotImplementedError
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Ending:
+    """How an exchange ends by a fault; the path knows."""
+
+    def answer(self, ex: Exchange, answer: Answer) -> None:
+        """Answer the client in the upstream's place."""
+        raise NotImplementedError
+
+    def reset(self, ex: Exchange, reset: Reset, side: int) -> None:
+        """End the exchange on this side visibly broken, and on the other as a proxy would."""
+        raise NotImplementedError
+
+    def close(self, ex: Exchange, close: Close, side: int) -> None:
+        """End this side in order before the message is complete, the other as a proxy would."""
+        raise NotImplementedError
+
+    def finish(self, ex: Exchange) -> None:
+        """End the exchange; both connections are dealt with."""
+        raise NotImplementedError
+
+    def injected(self, ex: Exchange, plan: Plan, chosen: Chosen) -> None:
+        """Leave proof: the fault has done what it does (its milliseconds are known)."""
+        raise NotImplementedError
+
+
+class Performance:
+    """The faults of one phase, being carried out on one exchange."""
+
+    def __init__(self, ex: Exchange, plan: Plan, chosen: list[Chosen], then: Then, ending: Ending) -> None:
+        self.ex: Exchange = ex
+        self.plan: Plan = plan
+        self.chosen: list[Chosen] = chosen
+        self.then: Then = then
+        self.ending: Ending = ending
+        self.at: int = 0
+        self.held: _Held | None = None
+
+    def step(self) -> None:
+        """Carry out faults until one makes the exchange wait, ends it, or none is left."""
+        ex = self.ex
+        facts = ex.facts
+        while self.at < len(self.chosen) and facts is not None:
+            chosen = self.chosen[self.at]
+            self.at += 1
+            if ex.over:
+                return
+            if not chosen.pending:
+                continue
+            if self._withdrawn(chosen):
+                chosen.cancel()  # for good: who asks for the next fault must not be given it again
+                continue
+            action = chosen.fault.decide(facts, chosen.dice)
+            if isinstance(action, WaitForDeadline):
+                action = _wait_for_deadline(ex, action)
+            if isinstance(action, Nothing):
+                chosen.cancel()
+            elif self._act(chosen, chosen.fault, action):
+                return
+        if not ex.over:
+            self.then.carry_on(ex)
+
+    def _withdrawn(self, chosen: Chosen) -> bool:
+        """Tell whether the rule went away, or all faults were stopped, since this was planned."""
+        live = self.ex.worker.live
+        return live.stopped or not live.snapshot.in_force(chosen.rule.name)
+
+    def _act(self, chosen: Chosen, fault: Fault, action: Action) -> bool:
+        """Begin one action; True: the exchange waits or has ended."""
+        ex = self.ex
+        self.plan.acted(chosen)
+        if isinstance(action, Wait):
+            if action.seconds > 0.0:
+                return self._hold(chosen, action.seconds, THEN_CONTINUE, None)
+        elif isinstance(action, Hold):
+            return self._hold(chosen, action.seconds, action.then, action.answer)
+        elif isinstance(action, Answer):
+            self.ending.injected(ex, self.plan, chosen)
+            self.ending.answer(ex, action)
+            return True
+        elif isinstance(action, Reset):
+            self.ending.injected(ex, self.plan, chosen)
+            self.ending.reset(ex, action, fault.side)
+            return True
+        elif isinstance(action, Close):
+            self.ending.injected(ex, self.plan, chosen)
+            self.ending.close(ex, action, fault.side)
+            return True
+        elif isinstance(action, GoAway):
+            ex.client.dismiss(action)
+        elif isinstance(action, Disturb):
+            ex.client.disturb(action, chosen.rule)
+        self.ending.injected(ex, self.plan, chosen)
+        return False
+
+    def _hold(self, chosen: Chosen, seconds: float, then: int, answer: Answer | None) -> bool:
+        """Make the exchange wait; seconds below 0: until it is let go."""
+        held = _Held(self, chosen, then, answer)
+        holding = self.ex.holding
+        if holding is None:
+            self.ex.holding = [held]
+        else:
+            holding.append(held)
+        self.ex.worker.waiting[held] = None
+        self.ex.worker.cells.waiting += 1
+        if seconds >= 0.0:
+            held.timer = self.ex.worker.timers.after(seconds, held)
+        return True
+
+    def hold(self, chosen: Chosen, seconds: float) -> None:
+        """Make the exchange wait, then go on."""
+        self._hold(chosen, seconds, THEN_CONTINUE, None)
+
+    def held_enough(self, held: "_Held", ran_out: bool) -> None:
+        """A hold is over: it ran out, or was let go."""
+        ex = self.ex
+        self.ending.injected(ex, self.plan, held.chosen)
+        if not ran_out or held.then == THEN_CONTINUE:
+            self.step()
+        elif held.then == THEN_ABORT and held.answer is not None:
+            self.ending.answer(ex, held.answer)
+        elif held.then == THEN_CLOSE:
+            self.ending.close(ex, _CLOSE, held.chosen.fault.side)
+        else:
+            self.ending.reset(ex, _RESET, held.chosen.fault.side)
+
+
+def _wait_for_deadline(ex: Exchange, wait: WaitForDeadline) -> Action:
+    """Say how long that is from now on."""
+    block = ex.head.block
+    timeout = timeout_of(block.get(b"grpc-timeout") if isinstance(block, Block) else None)
+    if timeout < 0.0:
+        return _NOTHING
+    return Wait(max(0.0, ex.started + timeout + wait.seconds - ex.worker.timers.now()))
+
+
+class _Held(Releasable):
+    """One fault that makes one exchange wait."""
+
+    def __init__(self, performance: Performance, chosen: Chosen, then: int, answer: Answer | None) -> None:
+        self.performance: Performance = performance
+        self.chosen: Chosen = chosen
+        self.then: int = then
+        self.answer: Answer | None = answer
+        self.since: float = performance.ex.worker.timers.now()
+        self.timer: Timer | None = None
+
+    def rule_now(self) -> CompiledRule | None:
+        return self.chosen.rule
+
+    def fire(self) -> None:
+        self._end()
+        self.performance.held_enough(self, True)
+
+    def let_go(self) -> None:
+        self._end()
+        self.performance.held_enough(self, False)
+
+    def cancel(self) -> None:
+        self._end()
+        performance = self.performance
+        performance.ending.injected(performance.ex, performance.plan, self.chosen)
+
+    def _end(self) -> None:
+        """Stop waiting, and count the time that passed."""
+        ex = self.performance.ex
+        worker = ex.worker
+        if self.timer is not None:
+            self.timer.cancel()
+        if worker.waiting.pop(self, self) is None:
+            worker.cells.waiting -= 1
+        holding = ex.holding
+        if holding is not None:
+            holding.remove(self)
+            if not holding:
+                ex.holding = None
+        passed = worker.timers.now() - self.since
+        ex.injected += passed
+        self.chosen.milliseconds += passed * 1000.0

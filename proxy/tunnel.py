@@ -1,0 +1,223 @@
+"""What follows a switch of protocols (101, WebSocket): bytes in both directions.
+
+A tunnel lives long, so it plans anew at each change of rules.  Its two directions are the phases
+``request_body`` (client to upstream) and ``response_body``; ``after_bytes`` counts from the plan's
+beginning.
+"""
+
+from proxy.exchange import BY_BUFFER, BY_PEER, Exchange, Passing
+from proxy.net.pipe import Pipe
+from proxy.performer import Ending, Performance, Then
+from proxy.worker import Worker
+from rules import phases
+from rules.plan import Chosen
+from rules.snapshot import Plan
+
+
+class _Flow(Then):
+    """Let one direction flow on after its faults."""
+
+    def __init__(self, direction: "Direction") -> None:
+        self.direction: Direction = direction
+
+    def carry_on(self, ex: Exchange) -> None:
+        self.direction.flow_on()
+
+
+class _FlowBoth(Then):
+    """Let both directions flow on after faults that acted on the tunnel as a whole."""
+
+    def __init__(self, tunnel: "Tunnel") -> None:
+        self.tunnel: Tunnel = tunnel
+
+    def carry_on(self, ex: Exchange) -> None:
+        self.tunnel.up.flow_on()
+        self.tunnel.down.flow_on()
+
+
+class Direction:
+    """One direction of a tunnel: from where bytes come to where they go."""
+
+    def __init__(self, tunnel: "Tunnel", phase: int, source: Pipe, sink: Pipe, ending: Ending) -> None:
+        self.tunnel: Tunnel = tunnel
+        self.ex: Exchange = tunnel.ex
+        self.phase: int = phase
+        self.source: Pipe = source
+        self.sink: Pipe = sink
+        self.ending: Ending = ending
+        self.held: int = 0  # how many faults hold it
+        self.waiting: list[bytes] = []
+        self.passed: int = 0  # bytes since the plan in force was made
+        self.total: int = 0
+        self.ended: bool = False  # the source has sent its last byte
+        self.closed: bool = False  # ... and the sink was told
+        self.flow: Then = _Flow(self)
+
+    def _faults(self) -> list[Chosen] | None:
+        plan = self.ex.plan
+        return plan.phases[self.phase] if plan is not None else None
+
+    def arrived(self, data: bytes) -> None:
+        """Pass bytes on, up to the place where a fault acts."""
+        if self.ex.over:
+            return
+        if self.held:
+            self.waiting.append(data)
+            self.source.pause(BY_BUFFER)
+            return
+        faults = self._faults()
+        plan = self.ex.plan
+        if plan is None or faults is None:
+            self._pass(data)
+            return
+        place = -1
+        for chosen in faults:
+            if chosen.pending and (place < 0 or chosen.fault.after_bytes < place):
+                place = chosen.fault.after_bytes
+        if place < 0 or self.passed + len(data) <= place:
+            self._pass(data)
+            return
+        before = max(0, place - self.passed)
+        if before:
+            self._pass(data[:before])
+        self.held += 1
+        self.waiting.append(data[before:])
+        self.source.pause(BY_BUFFER)
+        due = [c for c in faults if c.pending and c.fault.after_bytes <= self.passed]
+        Performance(self.ex, plan, due, self.flow, self.ending).step()
+
+    def _pass(self, data: bytes) -> None:
+        self.passed += len(data)
+        self.total += len(data)
+        self.sink.send(data)
+
+    def flow_on(self) -> None:
+        """Faults have had their time: pass on what waited, unless others hold it."""
+        self.held -= 1
+        if self.held:
+            return
+        waiting = self.waiting
+        self.waiting = []
+        while waiting and not self.held:
+            self.arrived(waiting.pop(0))
+        self.waiting.extend(waiting)
+        if not self.held:
+            self.source.resume(BY_BUFFER)
+            if self.ended:
+                self.end()
+
+    def end(self) -> None:
+        """The source has ended: tell the sink after all that waits."""
+        if self.ex.over:
+            return
+        self.ended = True
+        if not self.held and not self.closed:
+            self.closed = True
+            self.sink.finish()
+            self.tunnel.direction_closed()
+
+    def replan(self) -> None:
+        """A new plan is in force: count from here, and act at once where it says 0 bytes."""
+        self.passed = 0
+        faults = self._faults()
+        plan = self.ex.plan
+        if plan is None or faults is None or self.held:
+            return
+        due = [c for c in faults if c.pending and c.fault.after_bytes == 0]
+        if due:
+            self.held += 1
+            Performance(self.ex, plan, due, self.flow, self.ending).step()
+
+
+class Tunnel(Passing):
+    """Both directions between a client and an upstream."""
+
+    def __init__(self, ex: Exchange, client: Pipe, upstream: Pipe, ending: Ending) -> None:
+        self.ex: Exchange = ex
+        self.worker: Worker = ex.worker
+        self.ending: Ending = ending
+        self.client: Pipe = client
+        self.upstream: Pipe = upstream
+        self.up: Direction = Direction(self, phases.REQUEST_BODY, client, upstream, ending)
+        self.down: Direction = Direction(self, phases.RESPONSE_BODY, upstream, client, ending)
+        self.both: Then = _FlowBoth(self)
+        self.seen: int = 0  # bytes that had passed when moved() was asked last
+
+    def from_client(self, data: bytes) -> None:
+        self._arrived(self.up, data)
+
+    def from_upstream(self, data: bytes) -> None:
+        self._arrived(self.down, data)
+
+    def _arrived(self, direction: Direction, data: bytes) -> None:
+        try:
+            direction.arrived(data)
+        except Exception:
+            self.worker.bug("tunnel")
+            self.ex.client.reset()
+            self.ending.finish(self.ex)
+
+    def moved(self) -> bool:
+        """Tell whether bytes have passed, either way, since this was asked last."""
+        passed = self.up.total + self.down.total
+        moved = passed != self.seen
+        self.seen = passed
+        return moved
+
+    def client_full(self, full: bool) -> None:
+        _tap(self.upstream, full)
+
+    def upstream_full(self, full: bool) -> None:
+        _tap(self.client, full)
+
+    def client_ended(self) -> None:
+        self.up.end()
+
+    def upstream_ended(self) -> None:
+        self.down.end()
+
+    def direction_closed(self) -> None:
+        """One direction has ended in order; with the other one, everything has."""
+        if self.up.closed and self.down.closed and not self.ex.over:
+            self.ex.client.shut()
+            self.ending.finish(self.ex)
+
+    def upstream_lost(self, reset: bool) -> None:
+        if reset:
+            self.ex.client.reset()
+        elif not self.down.closed:
+            self.ex.client.close()
+        self.ending.finish(self.ex)
+
+    def client_lost(self, reset: bool) -> None:
+        upstream = self.ex.upstream
+        if upstream is not None:
+            if reset:
+                upstream.reset()
+            else:
+                upstream.close()
+        self.ending.finish(self.ex)
+
+    def bytes_passed(self) -> tuple[int, int]:
+        return self.up.total, self.down.total
+
+    def strike(self, plan: Plan, chosen: list[Chosen]) -> None:
+        self.up.held += 1
+        self.down.held += 1
+        Performance(self.ex, plan, chosen, self.both, self.ending).step()
+
+    def plan_anew(self, plan: Plan | None) -> None:
+        old = self.ex.plan
+        if old is not None:
+            old.release()
+        self.ex.plan = plan
+        self.up.replan()
+        if not self.ex.over:
+            self.down.replan()
+
+
+def _tap(source: Pipe, full: bool) -> None:
+    if full:
+        source.pause(BY_PEER)
+    else:
+        source.resume(BY_PEER)
