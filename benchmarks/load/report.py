@@ -1,0 +1,158 @@
+"""Tables for people."""
+
+from collections.abc import Iterable, Sequence
+
+from benchmarks.load import bars
+from benchmarks.load.results import MemoryRow, Result, Row
+from benchmarks.load.subjects import COMPILED, INTERPRETED
+from benchmarks.load.workloads import WORKLOADS, Workload
+
+FOREIGN_LIMIT: float = 0.05  # above this share of the proxy's core a figure is marked
+DASH = "-"
+STAR = "*"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
+    """Set a table in plain text: the first ``left`` columns to the left, figures to the right."""
+    lines = [list(head), *map(list, rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    out: list[str] = []
+    for line in lines:
+        cells = [
+            cell.ljust(width) if column < left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        out.append("  ".join(cells).rstrip())
+    out.insert(1, "  ".join(DASH * width for width in widths))
+    return "\n".join(out)
+
+
+def ratio(ours: float | None, theirs: float) -> str:
+    """Give ours over theirs; a dash where one of them is not there."""
+    return f"{ours / theirs:.2f}" if ours and theirs else DASH
+
+
+def workload_table(result: Result, workload: Workload) -> str:
+    """Give one workload's table; empty when it was not run."""
+    rows = [row for row in result.rows if row.workload == workload.name]
+    if not rows:
+        return ""
+    if len(workload.rules) > 1:
+        head, last = ["x fewer rules"], [[_to_first(row, rows)] for row in rows]
+    else:
+        head = ["compiled ÷ it", "interpreted ÷ it"]
+        last = [[_to_build(row, rows, build) for build in (COMPILED, INTERPRETED)] for row in rows]
+    several = len(workload.rules) > 1
+    lines = [_figures(row, several) + more for row, more in zip(rows, last, strict=True)]
+    head = ["", "requests/s", "p50 µs", "p99 µs", "CPU µs/request", "RSS MiB", "refused", *head]
+    skipped = [f"{one.subject}: {one.why}" for one in result.skipped if one.workload == workload.name]
+    aside = f"\naside: {'; '.join(skipped)}" if skipped else ""
+    return f"{workload.title}\n{table(head, lines)}{aside}"
+
+
+def _to_first(row: Row, rows: Sequence[Row]) -> str:
+    first = next(one for one in rows if one.subject == row.subject)
+    return ratio(row.middle("cpu"), first.middle("cpu"))
+
+
+def _to_build(row: Row, rows: Sequence[Row], build: str) -> str:
+    ours = next((one.middle("cpu") for one in rows if one.subject == build), None)
+    return ratio(ours, row.middle("cpu"))
+
+
+def _figures(row: Row, with_rules: bool) -> list[str]:
+    cpu, rss, refused = row.middle("cpu"), row.middle("rss"), row.middle("refused")
+    disturbed = STAR if row.middle("foreign") > FOREIGN_LIMIT else ""
+    broken = sum(one.broken for one in row.rounds)
+    return [
+        f"{row.subject}, {row.rules}" if with_rules else row.subject,
+        f"{row.middle('rate'):,.0f}",
+        f"{row.middle('p50'):,.0f}",
+        f"{row.middle('p99'):,.0f}",
+        f"{cpu:,.1f}{disturbed}" if cpu else DASH,
+        f"{rss / 2**20:.1f}" if rss else DASH,
+        (f"{refused:.2%}" if refused else DASH) + (f" +{broken} broken" if broken else ""),
+    ]
+
+
+def memory_table(rows: Sequence[MemoryRow], what: str) -> str:
+    """Give the table of resident memory, idle and with ``what`` held; empty when it was not measured."""
+    if not rows:
+        return ""
+    lines = [
+        [row.subject, *(f"{one / 2**20:.1f}" for one in (row.idle, row.held, row.held - row.idle))]
+        for row in rows
+    ]
+    return f"resident memory, MiB\n{table(['', 'idle', f'{rows[0].connections:,} {what}', 'above'], lines)}"
+
+
+def delay_table(result: Result) -> str:
+    """Give the table of delays asked against seen; empty when it was not measured."""
+    if not result.delays:
+        return ""
+    lines = [
+        [
+            row.subject,
+            f"{row.asked_ms:g}",
+            str(row.count),
+            f"{row.least_ms:.3f}",
+            f"{row.p50_ms:.3f}",
+            f"{row.p99_ms:.3f}{STAR if row.foreign > FOREIGN_LIMIT else ''}",
+            str(row.early),
+        ]
+        for row in result.delays
+    ]
+    head = ["", "asked ms", "requests", "late min ms", "late p50 ms", "late p99 ms", "early"]
+    return f"injected delay, asked against seen by one connection\n{table(head, lines)}"
+
+
+def bars_table(result: Result) -> str:
+    """Give the bars with what was measured."""
+    lines = [
+        [
+            one.title,
+            one.build.removeprefix("misrule "),
+            DASH if one.measured is None else f"{one.measured:.2f}",
+            f"≤ {one.limit:g} {one.unit}",
+            one.aim or DASH,
+            one.word,
+        ]
+        for one in bars.verdicts(result)
+    ]
+    return f"bars\n{table(['', 'build', 'measured', 'bar', 'aim', ''], lines, left=2)}"
+
+
+def header(result: Result) -> str:
+    """Say where the figures come from."""
+    machine = result.machine
+    lines = [
+        f"{result.started}  commit {result.commit}  {machine.cores} cores of {machine.processor}, "
+        f"{machine.memory_mib} MiB, Linux {machine.kernel}, Python {machine.python}",
+        f"medians of {result.rounds} interleaved rounds of {result.seconds:g} s",
+    ]
+    lines += [f"{name}: {version}" for name, version in result.versions.items() if version]
+    return "\n".join(lines)
+
+
+def noise(result: Result) -> str:
+    """Say when the machine was not quiet; empty when it was."""
+    shares = [row.middle("foreign") for row in result.rows] + [row.foreign for row in result.delays]
+    disturbed = sum(1 for share in shares if share > FOREIGN_LIMIT)
+    if not disturbed:
+        return ""
+    return (
+        f"{STAR} others used over {FOREIGN_LIMIT:.0%} of the proxy's core in {disturbed} of {len(shares)} "
+        "measurements: the machine was not quiet"
+    )
+
+
+def whole(result: Result) -> str:
+    """Give the whole report."""
+    parts = [header(result)]
+    parts += [workload_table(result, workload) for workload in WORKLOADS]
+    parts += [
+        memory_table(result.memory, "keep-alive connections"),
+        memory_table(result.streams, "open streams"),
+    ]
+    parts += [delay_table(result), bars_table(result), noise(result)]
+    return "\n\n".join(part for part in parts if part)

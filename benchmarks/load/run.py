@@ -1,0 +1,234 @@
+"""The rounds: every proxy of a workload is up, and they are measured one after the other, in turns."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.load import churn, client, h2_client, h2load, rulesets, wrk
+from benchmarks.load.h2load import H2Load
+from benchmarks.load.procs import Cores, NotReady, Usage, core_busy, usage
+from benchmarks.load.results import DelayRow, MemoryRow, Result, Round, Row, Shot, Skipped, quantile
+from benchmarks.load.rulesets import RuleSet
+from benchmarks.load.subjects import Subject
+from benchmarks.load.subjects.base import Running
+from benchmarks.load.subjects.misrule import Misrule
+from benchmarks.load.upstream import GRPC, HTTP1, Upstream
+from benchmarks.load.workloads import DELAYS, H2_STREAMS, MEMORY, Workload
+from benchmarks.load.wrk import Load
+
+HELD_CONNECTIONS: int = 1_000
+HELD_STREAMS: int = 1_000
+_REFUSALS = (NotReady, client.WrongAnswer, wrk.WrkFailed, h2load.H2LoadFailed, OSError)
+
+
+@dataclass
+class Entry:
+    """A started proxy and what was measured of it so far."""
+
+    subject: Subject
+    rules: RuleSet
+    running: Running
+    rounds: list[Round] = field(default_factory=list)
+
+
+@dataclass
+class Bench:
+    """One run: where things run, how long, against which upstreams; fills ``result``."""
+
+    work: Path
+    cores: Cores
+    upstreams: Mapping[str, Upstream]  # by protocol
+    subjects: Sequence[Subject]
+    result: Result
+    say: Callable[[str], None]
+    _started: int = 0
+
+    def workload(self, workload: Workload) -> None:
+        """Measure one workload: warm each proxy up, then go round."""
+        self.say(f"{workload.name}: {workload.title}")
+        with ExitStack() as stack:
+            entries = self._start_all(stack, workload)
+            for entry in entries:
+                self._fire(entry, workload.load, 1)
+            for number in range(self.result.rounds):
+                # Each round begins with another proxy, so none is always the first after a pause.
+                turn = number % max(1, len(entries))
+                for entry in entries[turn:] + entries[:turn]:
+                    entry.rounds.append(self._measure(entry, workload.load))
+            for entry in entries:
+                self.result.rows.append(
+                    Row(workload.name, entry.subject.name, entry.rules.name, entry.rounds)
+                )
+
+    def memory(self) -> None:
+        """Measure resident memory: idle, and with connections held open."""
+        self.say(f"{MEMORY}: idle and with {HELD_CONNECTIONS} keep-alive connections")
+        self.result.memory += self._resident(
+            MEMORY,
+            HTTP1,
+            HELD_CONNECTIONS,
+            lambda port: client.held(port, rulesets.SMALL_PATH, HELD_CONNECTIONS),
+        )
+
+    def streams(self) -> None:
+        """Measure resident memory: idle, and with calls of gRPC held open."""
+        self.say(f"{H2_STREAMS}: idle and with {HELD_STREAMS} open streams")
+        self.result.streams += self._resident(
+            H2_STREAMS, GRPC, HELD_STREAMS, lambda port: h2_client.held(port, HELD_STREAMS)
+        )
+
+    def _resident(
+        self, workload: str, protocol: str, count: int, hold: Callable[[int], AbstractContextManager[None]]
+    ) -> list[MemoryRow]:
+        """Give the memory of each proxy, idle and with what ``hold`` opens at its port."""
+        rows: list[MemoryRow] = []
+        for subject in self._taking_part(protocol):
+            with ExitStack() as stack:
+                entry = self._start(stack, subject, rulesets.TWENTY, workload, protocol)
+                if entry is None or not entry.running.pid:
+                    continue
+                time.sleep(1)  # what a start leaves behind (compilers, caches) is given back by then
+                idle = usage(entry.running.pid).rss
+                try:
+                    stack.enter_context(hold(entry.running.port))
+                except _REFUSALS as trouble:
+                    self._skip(workload, subject, str(trouble))
+                    continue
+                rows.append(MemoryRow(subject.name, count, idle, usage(entry.running.pid).rss))
+
+        return rows
+
+    def delays(self, spent: float) -> None:
+        """Compare delays asked for with those seen at one connection; ``spent`` seconds on each delay."""
+        self.say(f"{DELAYS}: asked against seen, one connection")
+        for subject in self._taking_part(HTTP1):
+            with ExitStack() as stack:
+                entry = self._start(stack, subject, rulesets.DELAYS, DELAYS, HTTP1)
+                if entry is None:
+                    continue
+                for asked in rulesets.DELAYS_MS:
+                    count = max(20, round(spent * 1000 / asked))
+                    path = rulesets.delay_path(asked)
+                    meter = Meter(entry.running.pid, self.cores.proxy)
+                    try:
+                        seen = client.round_trips(entry.running.port, path, count)
+                    except _REFUSALS as trouble:
+                        self._skip(DELAYS, subject, str(trouble))
+                        break
+                    self.result.delays.append(delay_row(subject.name, asked, seen, meter.read().foreign))
+
+    def _taking_part(self, protocol: str) -> list[Subject]:
+        return [subject for subject in self.subjects if protocol in subject.protocols]
+
+    def _start_all(self, stack: ExitStack, workload: Workload) -> list[Entry]:
+        entries: list[Entry] = []
+        for subject in self._taking_part(workload.protocol):
+            if workload.ours_only and not isinstance(subject, Misrule):
+                continue
+            for rules in workload.rules:
+                entry = self._start(stack, subject, rules, workload.name, workload.protocol)
+                if entry is not None:
+                    entries.append(entry)
+        return entries
+
+    def _start(
+        self, stack: ExitStack, subject: Subject, rules: RuleSet, workload: str, protocol: str
+    ) -> Entry | None:
+        why = subject.skips(rules)
+        if why:
+            self.result.skipped.append(Skipped(workload, subject.name, why))
+            return None
+        self._started += 1
+        place = self.work / f"{self._started:03d}"
+        alone = frozenset({self.cores.proxy})
+        try:
+            running = stack.enter_context(subject.started(place, self.upstreams[protocol], rules, alone))
+        except _REFUSALS as trouble:
+            self._skip(workload, subject, str(trouble))
+            return None
+        return Entry(subject, rules, running)
+
+    def _skip(self, workload: str, subject: Subject, why: str) -> None:
+        lines = [line.strip() for line in why.splitlines() if line.strip()]
+        told = f"{lines[0]} {lines[-1]}" if len(lines) > 1 else why
+        self.say(f"  {subject.name} steps aside: {told}")
+        self.result.skipped.append(Skipped(workload, subject.name, told))
+
+    def _fire(self, entry: Entry, load: Load | H2Load, seconds: float) -> Shot:
+        port, cores = entry.running.port, self.cores.rest
+        if isinstance(load, Load):
+            return wrk.fire(load, port, seconds, cores)
+        if load.kind == "churn":
+            return churn.fire(load, port, seconds, cores, self.work)
+        return h2load.fire(load, port, seconds, cores, self.work)
+
+    def _measure(self, entry: Entry, load: Load | H2Load) -> Round:
+        meter = Meter(entry.running.pid, self.cores.proxy)
+        shot = self._fire(entry, load, self.result.seconds)
+        return round_of(shot, meter.read())
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What happened between two looks at a proxy and its core."""
+
+    cpu: float  # seconds of the proxy
+    rss: int  # bytes at the end
+    busy: float  # seconds of the core, whoever used them
+    elapsed: float
+
+    @property
+    def foreign(self) -> float:
+        """Give the share of the core that others used."""
+        return max(0.0, (self.busy - self.cpu) / self.elapsed)
+
+
+class Meter:
+    """Looks at a proxy (0 where there is none) and its core, now and when it is read."""
+
+    def __init__(self, pid: int, core: int) -> None:
+        self._pid = pid
+        self._core = core
+        self._busy, self._usage = core_busy(core), self._look()
+        self._start = time.monotonic()
+
+    def _look(self) -> Usage:
+        return usage(self._pid) if self._pid else Usage(0.0, 0, 0)
+
+    def read(self) -> Reading:
+        """Give what happened since it was made."""
+        elapsed = time.monotonic() - self._start
+        now, busy = self._look(), core_busy(self._core)
+        return Reading(now.cpu - self._usage.cpu, now.rss, busy - self._busy, elapsed)
+
+
+def round_of(shot: Shot, reading: Reading) -> Round:
+    """Put what the load saw and what the proxy used together."""
+    done = max(1, shot.requests)
+    return Round(
+        rate=shot.rate,
+        p50=shot.p50,
+        p99=shot.p99,
+        cpu=reading.cpu / done * 1e6,
+        rss=reading.rss,
+        refused=shot.refused / done,
+        broken=shot.broken,
+        foreign=reading.foreign,
+    )
+
+
+def delay_row(subject: str, asked_ms: float, seen: Sequence[float], foreign: float) -> DelayRow:
+    """Compare what was asked for, in milliseconds, with what was seen, in seconds."""
+    late = [second * 1000 - asked_ms for second in seen]
+    return DelayRow(
+        subject=subject,
+        asked_ms=asked_ms,
+        count=len(late),
+        early=sum(1 for one in late if one < 0),
+        least_ms=min(late),
+        p50_ms=quantile(late, 0.5),
+        p99_ms=quantile(late, 0.99),
+        foreign=foreign,
+    )
