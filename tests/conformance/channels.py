@@ -1,0 +1,75 @@
+"""What a conformance case talks through: a socket, or a server without one."""
+
+import socket
+from collections.abc import Callable
+from typing import Protocol
+
+from tests.support.h2_server import Echo
+
+
+class Quiet(Exception):
+    """Nothing came for so long that nothing will come."""
+
+
+class Channel(Protocol):
+    """One connection to the server under test."""
+
+    def send(self, data: bytes) -> None:
+        """Send; a connection that the other side has closed swallows it."""
+
+    def receive(self) -> bytes:
+        """Give what came, b"" when the connection is closed; raises Quiet."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+Connect = Callable[[], Channel]
+
+
+class EchoChannel:
+    """Straight into a server without sockets, ``step`` bytes at a time (0: as they come)."""
+
+    def __init__(self, step: int = 0) -> None:
+        self._echo = Echo()
+        self._step = step
+        self._coming = self._echo.take()
+
+    def send(self, data: bytes) -> None:
+        step = self._step or len(data) or 1
+        for at in range(0, len(data), step):
+            self._coming += self._echo.receive(data[at : at + step])
+
+    def receive(self) -> bytes:
+        coming, self._coming = self._coming, b""
+        if not coming and not self._echo.closed:
+            raise Quiet
+        return coming
+
+    def close(self) -> None:
+        self._echo.closed = True
+
+
+class SocketChannel:
+    """Over TCP; ``patience`` is how many seconds of silence mean that nothing will come."""
+
+    def __init__(self, host: str, port: int, patience: float = 1.0) -> None:
+        self._socket = socket.create_connection((host, port), timeout=patience)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def send(self, data: bytes) -> None:
+        try:
+            self._socket.sendall(data)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+
+    def receive(self) -> bytes:
+        try:
+            return self._socket.recv(65536)
+        except TimeoutError:
+            raise Quiet from None
+        except ConnectionResetError:
+            return b""
+
+    def close(self) -> None:
+        self._socket.close()

@@ -1,0 +1,1 @@
+"""One file per kind of fault: what it reads, what it refuses, what it decides."""

@@ -1,0 +1,1 @@
+"""Long runs of generated inputs; short ones are part of the tests."""

@@ -1,0 +1,196 @@
+"""Phase connect: kept and new connections, what may be tried again, what fails how."""
+
+import socket
+
+import pytest
+
+from tests.support.fakes import Stage
+
+GET = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
+POST = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi"
+OK = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "token", "kind"),
+    [
+        (ConnectionRefusedError(111, "refused"), 502, "connection_refused", "connect_refused"),
+        (TimeoutError(), 504, "connection_timeout", "connect_timeout"),
+        (OSError(113, "no route to host"), 502, "destination_ip_unroutable", "connect_unreachable"),
+        (socket.gaierror(-2, "unknown"), 502, "dns_error", "dns_error"),
+    ],
+)
+async def test_why_a_connection_cannot_be_made_is_told_apart(
+    error: Exception, status: int, token: str, kind: str
+) -> None:
+    stage = Stage()
+    stage.loop.refuse = error
+    client = stage.client()
+    client.gives(GET)
+    await stage.turn()
+    answer = client.taken().decode()
+    assert answer.startswith(f"HTTP/1.1 {status} ")
+    assert f"proxy-status: misrule; error={token}\r\n" in answer
+    assert stage.upstream.cells.failures == {kind: 1}
+    assert stage.upstream.open == 0
+    assert not client.closing  # the client's connection is as good as before
+
+
+async def test_every_address_is_tried_before_a_request_fails() -> None:
+    stage = Stage(endpoints=3)
+    stage.loop.refuse = ConnectionRefusedError(111, "refused")
+    client = stage.client()
+    client.gives(GET)
+    await stage.turn()
+    assert client.taken().startswith(b"HTTP/1.1 502 ")
+    assert stage.upstream.cells.failures == {"connect_refused": 3}
+
+
+async def test_a_kept_connection_that_died_is_replaced_for_a_get() -> None:
+    stage = Stage()
+    client = stage.client()
+    client.gives(GET)
+    first = await stage.connected()
+    first.gives(OK)
+    client.taken()
+    client.gives(GET)
+    first.lost(ConnectionResetError())
+    second = await stage.connected(1)
+    assert second.taken().startswith(b"GET / HTTP/1.1\r\n")
+    second.gives(OK)
+    assert client.taken() == OK
+    assert stage.upstream.cells.retries == 1
+
+
+async def test_a_post_is_never_sent_twice() -> None:
+    stage = Stage()
+    client = stage.client()
+    client.gives(GET)
+    first = await stage.connected()
+    first.gives(OK)
+    client.taken()
+    client.gives(POST)
+    first.lost(ConnectionResetError())
+    await stage.turn()
+    assert len(stage.loop.upstreams) == 1
+    assert client.taken().startswith(b"HTTP/1.1 502 ")
+
+
+async def test_a_first_use_is_not_tried_again() -> None:
+    stage = Stage()
+    client = stage.client()
+    client.gives(GET)
+    first = await stage.connected()
+    first.lost(None)
+    await stage.turn()
+    assert len(stage.loop.upstreams) == 1
+    answer = client.taken()
+    assert answer.startswith(b"HTTP/1.1 502 ")
+    assert stage.upstream.cells.failures == {"upstream_closed": 1}
+
+
+async def test_half_an_answer_is_never_tried_again() -> None:
+    stage = Stage()
+    client = stage.client()
+    client.gives(GET)
+    first = await stage.connected()
+    first.gives(OK)
+    client.gives(GET)
+    first.gives(b"HTTP/1.1 200 OK\r\ncont")
+    first.lost(ConnectionResetError())
+    await stage.turn()
+    assert len(stage.loop.upstreams) == 1
+    assert stage.upstream.cells.failures == {"upstream_reset": 1}
+
+
+async def test_attempts_allow_a_first_use_to_be_tried_again() -> None:
+    stage = Stage(attempts=1)
+    client = stage.client()
+    client.gives(GET)
+    (await stage.connected()).lost(ConnectionResetError())
+    (await stage.connected(1)).lost(ConnectionResetError())
+    await stage.turn()
+    assert len(stage.loop.upstreams) == 2
+    assert client.taken().startswith(b"HTTP/1.1 502 ")
+
+
+async def test_a_full_pool_makes_requests_wait_and_then_turns_them_away() -> None:
+    stage = Stage(max_connections=1)
+    first, second, third = stage.client(), stage.client(), stage.client()
+    first.gives(GET)
+    upstream = await stage.connected()
+    second.gives(GET)
+    third.gives(GET)
+    assert stage.upstream.cells.queued == 2
+    upstream.taken()
+    upstream.gives(OK)
+    assert upstream.taken().startswith(b"GET ")
+    stage.sweep(5.5)
+    assert third.taken().startswith(b"HTTP/1.1 503 ")
+    assert stage.upstream.cells.failures == {"pool_exhausted": 1}
+    upstream.gives(OK)
+    assert first.taken() == second.taken() == OK
+
+
+async def test_a_waiting_client_that_leaves_leaves_the_queue() -> None:
+    stage = Stage(max_connections=1)
+    first, second = stage.client(), stage.client()
+    first.gives(GET)
+    upstream = await stage.connected()
+    second.gives(GET)
+    second.ends()
+    assert stage.upstream.cells.queued == 0
+    upstream.taken()
+    upstream.gives(OK)
+    assert upstream.taken() == b""
+
+
+async def test_an_upstream_that_does_not_answer_is_504_after_its_time() -> None:
+    stage = Stage(response_timeout=2.0)
+    client = stage.client()
+    client.gives(GET)
+    upstream = await stage.connected()
+    stage.sweep(1.5)
+    assert client.taken() == b""
+    stage.sweep(1.0)
+    answer = client.taken()
+    assert answer.startswith(b"HTTP/1.1 504 ")
+    assert b"error=http_response_timeout" in answer
+    assert upstream.closing
+
+
+async def test_the_time_that_a_fault_injects_is_not_the_upstreams() -> None:
+    stage = Stage("  - {name: slow, faults: [{delay: 60s}]}", response_timeout=2.0)
+    client = stage.client()
+    client.gives(GET)
+    stage.sweep(59)
+    assert client.taken() == b""
+    stage.sweep(1.25)
+    upstream = await stage.connected()
+    stage.sweep(1.0)
+    upstream.gives(OK)
+    assert client.taken().startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+async def test_bytes_that_nobody_asked_for_end_the_connection() -> None:
+    stage = Stage()
+    client = stage.client()
+    client.gives(GET)
+    upstream = await stage.connected()
+    upstream.gives(OK + b"HTTP/1.1 200 OK\r\n")
+    assert upstream.closing
+    upstream.lost(None)
+    client.gives(GET)
+    await stage.connected(1)
+
+
+async def test_an_invalid_answer_is_502() -> None:
+    stage = Stage()
+    client = stage.client()
+    client.gives(GET)
+    upstream = await stage.connected()
+    upstream.gives(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n")
+    answer = client.taken()
+    assert answer.startswith(b"HTTP/1.1 502 ")
+    assert b"error=http_protocol_error" in answer
+    assert upstream.closing

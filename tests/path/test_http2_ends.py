@@ -1,0 +1,244 @@
+"""reset, close and abort on HTTP/2: streams, connections, GOAWAY, and what the upstream's leg sees of it."""
+
+from typing import Any
+
+import pytest
+from h2.events import TrailersReceived
+from hyperframe.frame import Frame, GoAwayFrame, HeadersFrame, PingFrame
+
+from rules.http_params import Http2Code
+from rules.params import ALONE
+from tests.support.h2_stage import Http2Stage, Peer
+
+OK = [(":status", "200")]
+HIGHEST = 0x7FFFFFFF
+
+
+def stage(fault: str, match: str = "{}", **options: Any) -> Http2Stage:
+    return Http2Stage(f"  - {{name: r, match: {match}, faults: [{fault}]}}", **options)
+
+
+async def answering(on: Http2Stage, body: bytes = b"") -> tuple[Peer, Peer, int]:
+    """Ask, and let the upstream begin to answer."""
+    client = on.peer()
+    sid = client.ask()
+    server = await on.both(client)
+    server.head(server.requests()[-1], OK)
+    if body:
+        server.say(server.requests()[-1], body)
+    return client.sync(), server, sid
+
+
+@pytest.mark.parametrize(
+    ("code", "number"), [("CANCEL", 8), ("REFUSED_STREAM", 7), ("4000000000", 4000000000), ("0", 0)]
+)
+async def test_a_reset_says_its_code_and_ends_no_other_stream(code: str, number: int) -> None:
+    assert Http2Code().parse(int(code) if code.isdigit() else code, ALONE) == number
+    on = stage(f"reset: {{code: {code}}}", "{path: /bad}")
+    client = on.peer()
+    good, bad = client.ask("/good"), client.ask("/bad")
+    assert client.reset(bad) == number
+    server = await on.both(client)
+    server.head(server.requests()[0], OK, end=True)
+    client.sync()
+    assert client.fields(good)[":status"] == "200"
+    assert client.ended(good)
+    assert not client.transport.closing
+
+
+async def test_a_reset_of_the_connection_is_a_true_rst() -> None:
+    on = stage("reset: {scope: connection}", "{path: /bad}")
+    client = on.peer()
+    client.ask("/good")
+    client.ask("/bad")
+    assert client.transport.aborted
+    client.transport.lost(ConnectionResetError())
+    assert on.listener.cells.open == 0
+    assert sum(cells.active for cells in on.worker.cells.routes) == 0
+
+
+async def test_a_reset_behind_content_gives_it_time_to_be_read() -> None:
+    on = stage("reset: {scope: connection, after_bytes: 3B}")
+    client, _, sid = await answering(on, b"abcdef")
+    assert client.body(sid) == b"abc"
+    assert not client.transport.aborted
+    on.timers.advance(0.02)
+    assert client.transport.aborted
+
+
+@pytest.mark.parametrize("patient", [True, False])
+async def test_what_waits_for_the_window_arrives_before_a_reset(patient: bool) -> None:
+    on = stage("reset: {after_bytes: 65540B, code: INTERNAL_ERROR}")
+    client = on.peer(credit=False)
+    sid = client.ask()
+    server = await on.both(client)
+    server.head(1, OK)
+    for piece in range(0, 66000, 6000):
+        server.say(1, bytes([piece // 6000]) * 6000)
+    client.sync()
+    assert len(client.body(sid)) == 65535
+    assert client.reset(sid) is None
+    if patient:
+        client.h2.increment_flow_control_window(100, sid)
+        client.h2.increment_flow_control_window(100)
+        client.sync()
+        assert len(client.body(sid)) == 65540
+        assert client.reset(sid) is None  # the client has a moment to read that
+        on.timers.advance(0.016)
+        client.sync()
+    else:
+        on.sweep(6)
+        client.sync()
+    assert client.reset(sid) == 2
+
+
+async def test_a_reset_of_the_upstream_says_its_code_there() -> None:
+    on = stage("reset: {side: upstream, at: response_head, code: ENHANCE_YOUR_CALM}")
+    client, server, sid = await answering(on)
+    assert server.reset(1) == 11
+    assert client.fields(sid)[":status"] == "502"
+
+
+async def test_a_reset_of_the_upstreams_connection_fails_what_shares_it() -> None:
+    on = stage("reset: {side: upstream, at: response_head, scope: connection}", "{path: /bad}")
+    client = on.peer()
+    good, bad = client.ask("/good"), client.ask("/bad")
+    server = await on.both(client)
+    server.head(3, OK)
+    client.sync()
+    assert client.fields(bad)[":status"] == "502"
+    client.ask("/later")
+    assert (await on.both(client, 1)).requests() == [1]
+    on.timers.advance(0.02)
+    assert server.transport.aborted
+    server.transport.lost(ConnectionResetError())
+    client.sync()
+    assert client.fields(good)[":status"] == "502"
+
+
+async def test_a_close_says_that_this_request_was_not_processed_and_sends_fin() -> None:
+    on = stage("close", "{path: /bad}")
+    client = on.peer()
+    client.ask("/good")
+    client.ask("/bad")
+    assert client.goaways() == [(1, 0, b"")]
+    assert client.transport.ended
+    assert sum(cells.active for cells in on.worker.cells.routes) == 0
+    outcomes = {line["path"]: line["outcome"] for line in on.logged("access")}
+    assert outcomes == {"/good": "client_closed", "/bad": "injected"}
+
+
+async def test_a_close_may_say_something_else() -> None:
+    on = stage("close: {goaway: {code: ENHANCE_YOUR_CALM, debug: too_many_pings, last_stream_id: 77}}")
+    client = on.peer()
+    client.ask()
+    assert client.goaways() == [(77, 11, b"too_many_pings")]
+    assert client.transport.ended
+
+
+def frames(data: bytes) -> list[Frame]:
+    """Read frames: the library h2 itself takes nothing more once a GOAWAY came."""
+    found = []
+    while data:
+        frame, length = Frame.parse_frame_header(memoryview(data)[:9])
+        frame.parse_body(memoryview(data)[9 : 9 + length])
+        found.append(frame)
+        data = data[9 + length :]
+    return found
+
+
+def asked(client: Peer, path: str) -> None:
+    """Ask, and leave unread what comes back."""
+    head = [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", path)]
+    client.h2.send_headers(client.h2.get_next_available_stream_id(), head, True)
+    client.transport.gives(client.h2.data_to_send())
+
+
+def goaways(data: bytes) -> list[tuple[int, int, bytes]]:
+    return [
+        (frame.last_stream_id, frame.error_code, frame.additional_data)
+        for frame in frames(data)
+        if isinstance(frame, GoAwayFrame)
+    ]
+
+
+async def test_a_graceful_close_loses_nothing() -> None:
+    on = stage("close: {goaway: {graceful: true, debug: bye}}", "{path: /last}")
+    client = on.peer()
+    raw = client.transport
+    asked(client, "/early")
+    asked(client, "/last")
+    notice = raw.taken()
+    assert goaways(notice) == [(HIGHEST, 0, b"")]
+    asked(client, "/late")
+    (ping,) = [frame for frame in frames(notice) if isinstance(frame, PingFrame)]
+    ping.flags.add("ACK")
+    raw.gives(ping.serialize())
+    assert goaways(raw.taken()) == [(5, 0, b"bye")]
+    asked(client, "/too-late")
+    server = await on.server()
+    assert len(server.requests()) == 3
+    for sid in server.requests():
+        assert not raw.ended
+        server.head(sid, OK, end=True)
+    heads = [frame.stream_id for frame in frames(raw.taken()) if isinstance(frame, HeadersFrame)]
+    assert heads == [1, 3, 5]
+    on.sweep(1)
+    assert raw.ended
+
+
+async def test_a_graceful_close_does_not_wait_for_a_ping_for_ever() -> None:
+    on = stage("close: {goaway: {graceful: true}}")
+    client = on.peer()
+    asked(client, "/")
+    assert goaways(client.transport.taken()) == [(HIGHEST, 0, b"")]
+    on.sweep(1.5)
+    assert goaways(client.transport.taken()) == [(1, 0, b"")]
+
+
+async def test_a_graceful_close_of_http1_ends_the_connection_with_the_answer() -> None:
+    on = stage("close: {goaway: {graceful: true}}")
+    client = on.client()
+    client.gives(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+    server = await on.server()
+    server.head(1, [*OK, ("content-length", "2")])
+    server.say(1, b"ok", end=True)
+    answer = client.taken()
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"\r\nconnection: close\r\n" in answer
+    assert answer.endswith(b"ok")
+    assert client.closing
+
+
+GRPC_ABORTS = [
+    ("{grpc_status: UNAVAILABLE, grpc_message: gone}", {"grpc-status": "14", "grpc-message": "gone"}, 0),
+    (
+        "{grpc_status: ABORTED, trailers: {x-reason: [a, b]}, headers: {x-early: c}}",
+        {"grpc-status": "10", "x-reason": "b", "x-early": "c"},
+        0,
+    ),
+    ("{grpc_status: 5, trailers_only: false, trailers: {x: y}}", {"grpc-status": "5", "x": "y"}, 1),
+]
+
+
+@pytest.mark.parametrize(("fields", "seen", "blocks"), GRPC_ABORTS)
+async def test_an_abort_of_a_grpc_call(fields: str, seen: dict[str, str], blocks: int) -> None:
+    on = stage(f"abort: {fields}", "{protocol: grpc}")
+    client = on.peer()
+    sid = client.call(b"x")
+    got = client.fields(sid)
+    assert got[":status"] == "200"
+    assert got["content-type"] == "application/grpc"
+    assert {name: got[name] for name in seen} == seen
+    assert len(client.came(TrailersReceived, sid)) == blocks
+    assert client.ended(sid)
+    assert client.body(sid) == b""
+
+
+async def test_an_abort_of_another_request_may_have_trailers_too() -> None:
+    on = stage("abort: {status: 500, body: {text: no}, trailers: {x-sum: '1'}}")
+    client = on.peer()
+    sid = client.ask()
+    got = client.fields(sid)
+    assert (got[":status"], got["x-sum"], client.body(sid)) == ("500", "1", b"no")
+    assert client.ended(sid)

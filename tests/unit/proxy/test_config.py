@@ -1,0 +1,492 @@
+"""The configuration: what is read, what is refused and where, and that one table says it all."""
+
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import msgspec
+import pytest
+import yaml
+
+from proxy.config import Config, OptionsError, from_options, load, options, parse, with_options
+from proxy.config.addresses import Address, collide, is_loopback, split_address
+from proxy.config.command_line import upstream_address
+from proxy.config.kinds import KINDS
+from proxy.config.schema import config_schema
+from proxy.config.tables import described, param_of, written
+from rules.model import Text
+from rules.params import BadValue
+from rules.text import Problem, RulesError
+
+SMALL = """\
+version: 1
+listeners:
+  - {name: web, address: ":8080", routes: [{upstream: default}]}
+upstreams: {default: {address: "127.0.0.1:3000"}}
+"""
+
+FULL = """\
+version: 1
+listeners:
+  - name: web
+    address: "[::1]:8080"
+    protocol: http
+    trusted_hops: 2
+    limits: {head_size: 16KiB, headers: 50, connections: 200, drain: 1MiB}
+    timeouts: {head: 2s, idle: 1m, drain: 500ms}
+    routes:
+      - match: {host: {suffix: .example}, path: {prefix: /pay}, headers: {X-Canary: "true"}}
+        upstreams: [{upstream: stable, weight: 95}, {upstream: canary, weight: 5}]
+      - {upstream: stable}
+  - {name: local, address: "unix:/run/misrule.sock", routes: [{upstream: canary}]}
+upstreams:
+  stable:
+    address: [a.example:80, {address: "b.example:80", weight: 3}]
+    protocol: http1
+    balance: least_requests
+    timeouts: {connect: 1s, response_head: 2s, idle: 3s}
+    pool: {max_connections: 10, max_idle: 0}
+    retry: {reused_connection: false, attempts: 2}
+  canary: {address: "unix:/run/canary.sock"}
+rules: [rules.yaml, rules.d]
+admin: {address: "0.0.0.0:9905", token_file: token, hosts: [misrule.example]}
+health: {}
+workers: 1
+log: {format: text, level: warning, access: all}
+"""
+
+
+def problems(text: str) -> list[str]:
+    """Every problem of a configuration, without the file's name."""
+    with pytest.raises(RulesError) as raised:
+        parse(text.encode(), "m.yaml")
+    return [str(problem).removeprefix("m.yaml:") for problem in raised.value.problems]
+
+
+def warnings(text: str) -> list[str]:
+    """Every warning of a configuration that is right."""
+    found: list[Problem] = []
+    parse(text.encode(), "m.yaml", found)
+    return [str(problem).removeprefix("m.yaml:") for problem in found]
+
+
+def test_a_small_file_gets_the_documented_defaults() -> None:
+    config = parse(SMALL.encode(), "m.yaml")
+    listener, upstream = config.listeners[0], config.upstreams["default"]
+    assert listener.address == "0.0.0.0:8080"
+    assert listener.limits == options.Limits(65536, 100, 10_000, 16 * 1024 * 1024)
+    assert listener.timeouts == options.ListenerTimeouts(10.0, 300.0, 30.0)
+    assert listener.routes[0].targets == (("default", 1),)
+    assert listener.routes[0].match.catches_all
+    assert (upstream.name, upstream.addresses, upstream.weights) == ("default", ["127.0.0.1:3000"], [1])
+    assert upstream.timeouts == options.UpstreamTimeouts(5.0, 60.0, 300.0)
+    assert upstream.pool == options.PoolConfig(1024, 64)
+    assert upstream.retry == options.RetryConfig(True, 0)
+    assert (config.admin, config.health, config.workers, config.rules) == (None, None, 1, [])
+    assert config.log == options.LogConfig("json", "info", "injected")
+
+
+def test_a_full_file_is_read_to_the_last_option() -> None:
+    config = parse(FULL.encode(), "m.yaml")
+    web, local = config.listeners
+    assert (web.address, web.protocol, web.trusted_hops) == ("[::1]:8080", "http", 2)
+    assert web.limits == options.Limits(16384, 50, 200, 1 << 20)
+    assert web.timeouts == options.ListenerTimeouts(2.0, 60.0, 0.5)
+    assert web.routes[0].targets == (("stable", 95), ("canary", 5))
+    assert web.routes[0].match.host == Text("suffix", ".example")
+    assert web.routes[0].match.path == Text("prefix", "/pay")
+    assert web.routes[0].match.headers == (("x-canary", Text("exact", "true")),)
+    assert not web.routes[0].match.catches_all
+    assert local.address == "unix:/run/misrule.sock"
+    stable = config.upstreams["stable"]
+    assert (stable.addresses, stable.weights) == (["a.example:80", "b.example:80"], [1, 3])
+    assert (stable.protocol, stable.balance) == ("http1", "least_requests")
+    assert stable.timeouts == options.UpstreamTimeouts(1.0, 2.0, 3.0)
+    assert stable.pool == options.PoolConfig(10, 0)
+    assert stable.retry == options.RetryConfig(False, 2)
+    assert config.rules == ["rules.yaml", "rules.d"]
+    assert config.admin == options.AdminConfig("0.0.0.0:9905", "token", ["misrule.example"])
+    assert config.health == options.HealthConfig("0.0.0.0:9906")
+    assert config.log == options.LogConfig("text", "warning", "all")
+
+
+def test_json_is_read_by_the_same_rules() -> None:
+    as_json = msgspec.json.encode(yaml.safe_load(FULL))
+    assert parse(as_json, "m.json") == parse(FULL.encode(), "m.yaml")
+
+
+def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "misrule.yaml"
+    file.write_text(FULL)
+    config = load(str(file))
+    assert config.rules == [str(tmp_path / "rules.yaml"), str(tmp_path / "rules.d")]
+    assert config.admin is not None
+    assert config.admin.token_file == str(tmp_path / "token")
+
+
+def test_a_file_that_cannot_be_read_is_one_problem(tmp_path: Path) -> None:
+    missing = str(tmp_path / "none.yaml")
+    with pytest.raises(RulesError, match="cannot read the file: no such file or directory") as raised:
+        load(missing)
+    assert str(raised.value.problems[0]).startswith(f"{missing}: ")
+
+
+def test_many_mistakes_are_reported_at_once_in_order_of_place() -> None:
+    text = """\
+version: 2
+listeners:
+  - name: Web
+    address: 0.0.0.0:80800
+    protocol: tcp
+    tls: {mode: terminate}
+    limits: {head_size: 64, headrs: 3}
+    timeouts: {head: 10}
+    routes:
+      - {upstream: nope}
+upstreams:
+  default: {address: localhost, balance: rnd}
+workers: auto
+log: {acess: all}
+"""
+    assert problems(text) == [
+        "1:10: version: expected 1, the version of this format, got 2",
+        "3:11: listeners[0].name: expected a name of a-z, 0-9, dot, dash and underscore, at most 63 "
+        'characters, got "Web"',
+        '4:14: listeners[0].address: a port is a number from 0 to 65535, got "80800" in "0.0.0.0:80800"',
+        '5:15: listeners[0].protocol: "tcp" is not supported by this version yet; expected auto or http',
+        '6:5: listeners[0].tls: "tls" is not supported by this version (TLS comes later)',
+        "7:25: listeners[0].limits.head_size: expected a size such as 100B, 64KiB or 1MB, got 64; a bare "
+        "number has no unit: use B, KB, MB, GB, KiB, MiB or GiB",
+        '7:29: listeners[0].limits.headrs: unknown key "headrs"; did you mean "headers"?',
+        "8:22: listeners[0].timeouts.head: expected a duration such as 100ms, 1.5s, 10m or 1h, got 10; a bare"
+        " number has no unit: use ms, s, m or h",
+        '10:20: listeners[0].routes[0].upstream: there is no upstream "nope"; upstreams: default',
+        '12:22: upstreams.default.address: "localhost" has no port; expected an address (host:port, '
+        "[ipv6]:port or unix:/path)",
+        '12:42: upstreams.default.balance: expected round_robin, least_requests or random, got "rnd"; '
+        'did you mean "random"?',
+        '13:10: workers: "auto": more than one worker is not supported by this version yet',
+        '14:7: log.acess: unknown key "acess"; did you mean "access"?',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("dns: {}", '5:1: dns: "dns" is not supported by this version'),
+        ("certs: {}", '5:1: certs: "certs" is not supported by this version'),
+        ("state_dir: /x", '5:1: state_dir: "state_dir" is not supported by this version'),
+        ("tracing: {}", '5:1: tracing: "tracing" is not supported by this version'),
+        ("workers: 2", "5:10: workers: 2: more than one worker is not supported by this version yet"),
+        ("admin: {tls: {}}", '5:9: admin.tls: "tls" is not supported by this version'),
+        ("adminn: {}", '5:1: adminn: unknown key "adminn"; did you mean "admin"?'),
+    ],
+)
+def test_keys_of_later_versions_are_refused_by_name(line: str, problem: str) -> None:
+    (found,) = problems(SMALL + line + "\n")
+    assert found.startswith(problem)
+
+
+LISTENER = '{name: web, address: ":8080", routes: [{upstream: default}]'
+UPSTREAM = '"127.0.0.1:3000"'
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (SMALL.replace(LISTENER, LISTENER + ", capture: redirect"), 'listeners[0].capture: "capture" is not'),
+        (SMALL.replace("{address:", "{protocol: tcp, address:"), 'default.protocol: "tcp" is not'),
+        (SMALL.replace("{address:", "{health: {}, address:"), 'upstreams.default.health: "health" is not'),
+        (SMALL.replace("upstream: default", "upstream: defualt"), 'did you mean "default"?'),
+        (SMALL.replace("upstream: default", "upstreams: []"), "listeners[0].routes[0].upstreams: expected"),
+        (SMALL.replace("{upstream: default}", "{}"), "expected exactly one of upstream, upstreams; got none"),
+        (SMALL.replace("[{upstream: default}]", "[]"), "listeners[0].routes: expected a list"),
+        (
+            SMALL.replace("upstream: default", "upstreams: [default, {upstream: other}]"),
+            'listeners[0].routes[0].upstreams[1].upstream: there is no upstream "other"',
+        ),
+        (
+            SMALL.replace("upstream: default", "upstreams: [default, default]"),
+            'listeners[0].routes[0].upstreams: "default" is given twice',
+        ),
+        (SMALL.replace(UPSTREAM, "[]"), "upstreams.default.address: expected"),
+        (SMALL.replace(UPSTREAM, '["a:1", "a:1"]'), 'upstreams.default.address: "a:1" is given twice'),
+        (SMALL.replace(UPSTREAM, '"127.0.0.1:8080"'), 'is listener "web": requests would go round'),
+        (SMALL.replace(UPSTREAM, '["a:1", "localhost:8080"]'), "upstreams.default.address[1]"),
+        (SMALL.replace(UPSTREAM, '"127.0.0.1:9905"') + "admin: {}\n", "no traffic may reach it this"),
+        (SMALL.replace(":8080", "127.0.0.1:9905") + "admin:\n", "127.0.0.1:9905 is taken by listener"),
+        (SMALL.replace(":8080", ":9905") + "admin: {}\n", "127.0.0.1:9905 is taken by listener"),
+        (SMALL + 'health: {address: ":8080"}\n', 'health.address: 0.0.0.0:8080 is taken by listener "web"'),
+        (SMALL + 'admin: {address: ":9905"}\n', "admin.address: 0.0.0.0:9905 can be reached"),
+        (SMALL + "admin: {address: box:9905}\n", "give a token_file, or listen on 127.0.0.1"),
+    ],
+)  # fmt: skip
+def test_each_mistake_is_found(text: str, found: str) -> None:
+    (problem,) = problems(text)
+    assert found in problem
+
+
+def two(first: str, second: str) -> str:
+    """A configuration with two listeners."""
+    items = "".join(f"  - {{{item}, routes: [{{upstream: default}}]}}\n" for item in (first, second))
+    return f'version: 1\nlisteners:\n{items}upstreams: {{default: {{address: "h:1"}}}}\n'
+
+
+def test_two_listeners_may_not_share_a_name_or_an_address() -> None:
+    text = two('name: web, address: "127.0.0.1:80"', 'name: web, address: ":80"')
+    assert problems(text) == [
+        '4:12: listeners[1].name: the name "web" is taken by listeners[0]',
+        '4:26: listeners[1].address: 0.0.0.0:80 is taken by listener "web"; each needs an address of its own',
+    ]
+
+
+def test_two_listeners_may_both_ask_for_a_free_port() -> None:
+    assert warnings(two('name: a, address: "127.0.0.1:0"', 'name: b, address: "127.0.0.1:0"')) == []
+
+
+@pytest.mark.parametrize(
+    ("routes", "expected"),
+    [
+        ("[{upstream: a}, {match: {path: /x}, upstream: b}]", ["takes every request"]),
+        ("[{match: {}, upstream: a}, {upstream: b}]", ["takes every request"]),
+        ("[{match: {path: /x}, upstream: a}, {match: {path: /x}, upstream: b}]", ["has the same match"]),
+        ("[{match: {path: /x}, upstream: a}, {upstream: b}]", []),
+    ],
+)
+def test_routes_that_are_never_reached_are_warned_of(routes: str, expected: list[str]) -> None:
+    text = f'version: 1\nlisteners:\n  - {{name: w, address: ":1", routes: {routes}}}\n'
+    found = warnings(text + 'upstreams: {a: {address: "h:1"}, b: {address: "h:2"}}\n')
+    assert len(found) == len(expected)
+    for problem, words in zip(found, expected, strict=True):
+        assert words in problem
+        assert "listeners[0].routes[1]: this route is never reached" in problem
+
+
+def test_an_upstream_without_a_route_is_warned_of() -> None:
+    text = SMALL.replace("}}\n", '}, spare: {address: "h:1"}}\n')
+    assert warnings(text) == ['4:51: upstreams.spare: no route leads to the upstream "spare"']
+
+
+@pytest.mark.parametrize(
+    ("value", "canonical"),
+    [
+        (":80", "0.0.0.0:80"),
+        ("127.0.0.1:0", "127.0.0.1:0"),
+        ("[0:0::1]:80", "[::1]:80"),
+        ("a_b.example.:65535", "a_b.example.:65535"),
+        ("unix:/run/x.sock", "unix:/run/x.sock"),
+    ],
+)
+def test_addresses_have_one_form(value: str, canonical: str) -> None:
+    assert Address(listen=True).parse(value) == canonical
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (8080, 'write ":8080" for all interfaces'),
+        ("localhost", "has no port"),
+        ("a:65536", "a port is a number from 0 to 65535"),
+        ("a:-1", "a port is a number"),
+        ("a:٣", "a port is a number"),
+        ("::1:80", "an IPv6 address stands in brackets"),
+        ("[::g]:80", "is not an IPv6 address"),
+        ("300.1.1.1:80", "is not an IPv4 address"),
+        ("a b:80", "is neither an IP address nor a host name"),
+        ("http://a:80", "without a scheme"),
+        ("unix:run/x", "unix: with an absolute path"),
+        ("unix:/" + "x" * 107, "at most 107 bytes"),
+        ("", "expected an address"),
+        (None, "expected an address"),
+        (80.5, "expected an address"),
+    ],
+)
+def test_addresses_that_cannot_be(value: object, words: str) -> None:
+    with pytest.raises(BadValue) as raised:
+        Address(listen=True).parse(value)
+    assert words in str(raised.value)
+
+
+@pytest.mark.parametrize("value", [":80", "a:0", 80])
+def test_an_upstream_needs_host_and_port(value: object) -> None:
+    with pytest.raises(BadValue):
+        Address(listen=False).parse(value)
+
+
+def test_addresses_are_split_and_judged() -> None:
+    assert split_address("[::1]:80") == ("::1", 80)
+    assert split_address("unix:/x") == ("/x", -1)
+    assert [is_loopback(a) for a in ("127.9.9.9:1", "[::1]:1", "localhost:1", "unix:/x")] == [True] * 4
+    assert [is_loopback(a) for a in ("0.0.0.0:1", "[::]:1", "10.0.0.1:1", "a.localhost:1")] == [False] * 4
+    assert collide("0.0.0.0:80", "10.0.0.1:80")
+    assert collide("unix:/x", "unix:/x")
+    assert not collide("127.0.0.1:80", "10.0.0.1:80")
+    assert not collide("0.0.0.0:0", "0.0.0.0:0")
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("http://h", "h:80"),
+        ("h2c://h:50051", "h:50051"),
+        ("grpc://h:50051", "h:50051"),
+        ("http://h:3000/", "h:3000"),
+        ("http://[::1]", "[::1]:80"),
+        ("http://[::1]:81", "[::1]:81"),
+        ("unix:/run/x", "unix:/run/x"),
+    ],
+)
+def test_an_upstream_of_the_command_line_is_a_url(url: str, address: str) -> None:
+    assert upstream_address(url) == address
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("https://h", "https:// is not supported by this version yet"),
+        ("grpcs://h", "grpcs:// is not supported by this version yet"),
+        ("tcp://h:1", "tcp:// is not supported by this version yet"),
+        ("h:80", "expected http://host:port, h2c:// or grpc://, got"),
+        ("ftp://h", "expected http://host:port, h2c:// or grpc://, got"),
+        ("http://h/path", "and no more"),
+        ("http://u:p@h", "and no more"),
+        ("http://", "has no host"),
+    ],
+)
+def test_upstreams_that_cannot_be(url: str, words: str) -> None:
+    with pytest.raises(BadValue) as raised:
+        upstream_address(url)
+    assert words in str(raised.value)
+
+
+def test_options_make_one_listener_and_one_upstream() -> None:
+    config = from_options(":8080", ["http://a:1", "http://b"], ["r.yaml"], admin="127.0.0.1:0", access="all")
+    text = SMALL.replace(UPSTREAM, '["a:1", "b:80"]') + "rules: r.yaml\nlog: {access: all}\n"
+    assert config == parse((text + 'admin: {address: "127.0.0.1:0"}\n').encode(), "x")
+
+
+def test_admin_is_off_unless_asked_for() -> None:
+    assert from_options(":8080", ["http://a"]).admin is None
+    assert from_options(":8080", ["http://a"], admin="off").admin is None
+
+
+def test_every_wrong_option_is_named_at_once() -> None:
+    with pytest.raises(OptionsError) as raised:
+        from_options("80", ["https://a", "x"], admin=":9905", access="al", log_level="loud", log_format="xml")
+    names = [line.partition(":")[0] for line in raised.value.lines]
+    assert sorted(names) == [
+        "--access", "--admin", "--listen", "--log-format", "--log-level", "--upstream", "--upstream",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"token_file": "t"}, "--token-file: there is no admin endpoint"),
+        ({"admin": "127.0.0.1:8080"}, '--admin: 127.0.0.1:8080 is taken by listener "web"'),
+        ({"admin": "10.0.0.1:9905"}, "--admin: 10.0.0.1:9905 can be reached from other machines"),
+    ],
+)
+def test_options_are_checked_together(given: dict[str, str], words: str) -> None:
+    with pytest.raises(OptionsError) as raised:
+        from_options("127.0.0.1:8080", ["http://a"], **given)
+    assert words in raised.value.lines[0]
+    assert len(raised.value.lines) == 1
+
+
+def test_options_take_the_place_of_what_a_file_says() -> None:
+    config = parse(FULL.encode(), "m.yaml")
+    same = with_options(config)
+    assert same == config
+    changed = with_options(config, ["other"], admin="127.0.0.1:0", log_level="debug")
+    assert changed.rules == ["other"]
+    assert changed.admin == options.AdminConfig("127.0.0.1:0", "token", ["misrule.example"])
+    assert changed.log == options.LogConfig("text", "debug", "all")
+    assert with_options(config, admin="off").admin is None
+    small = parse(SMALL.encode(), "m.yaml")
+    assert with_options(small, access="none").log.access == "none"
+    assert with_options(small, admin="127.0.0.1:0").admin == options.AdminConfig("127.0.0.1:0")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"admin": ":9905"}, "--admin: 0.0.0.0:9905 can be reached"),
+        ({"admin": "127.0.0.1:8080"}, "--admin: 127.0.0.1:8080 is taken by"),
+        ({"access": "some"}, "--access: expected all, injected or none"),
+    ],
+)
+def test_options_are_checked_against_the_file(given: dict[str, str], words: str) -> None:
+    with pytest.raises(OptionsError, match=words.replace("(", r"\(")):
+        with_options(parse(SMALL.encode(), "m.yaml"), **given)
+
+
+SECTIONS = [
+    kind for kind in vars(options).values() if isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+]
+
+
+@pytest.mark.parametrize(
+    "section", [s for s in SECTIONS if s is not msgspec.Struct], ids=lambda s: s.__name__
+)
+def test_every_option_says_what_it_is_and_how_it_is_written(section: type[msgspec.Struct]) -> None:
+    for key, meta, _ in described(section).values():
+        kind = (meta.extra or {})["kind"]
+        assert meta.description, key
+        assert (
+            kind in KINDS
+            or kind in ("section", "sections", "named")
+            or (section, key)
+            == (
+                options.RouteConfig,
+                "targets",
+            )
+        )
+
+
+def test_defaults_are_written_as_a_file_would() -> None:
+    for name, expected in (("head_size", "64KiB"), ("drain", "16MiB"), ("headers", 100)):
+        _, meta, default = described(options.Limits)[name]
+        assert written(default, param_of(meta)) == expected
+        assert param_of(meta).parse(expected) == default
+    for name, expected in (("head", "10s"), ("idle", "5m")):
+        _, meta, default = described(options.ListenerTimeouts)[name]
+        assert written(default, param_of(meta)) == expected
+
+
+def valid(document: Any) -> bool:
+    """Whether the schema takes a document."""
+    return jsonschema.Draft202012Validator(config_schema()).is_valid(document)
+
+
+def test_the_schema_is_one_and_takes_what_the_reader_takes() -> None:
+    jsonschema.Draft202012Validator.check_schema(config_schema())
+    assert valid(yaml.safe_load(SMALL))
+    assert valid(yaml.safe_load(FULL))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": 2},
+        {"listeners": []},
+        {"workers": 2},
+        {"tracing": {}},
+        {"log": {"level": "loud"}},
+        {"upstreams": {"A": {"address": "h:1"}}},
+        {"upstreams": {"a": {"address": "h"}}},
+        {"upstreams": {"a": {"address": "h:1", "timeouts": {"connect": 5}}}},
+        {"admin": {"adress": "h:1"}},
+    ],
+)
+def test_the_schema_refuses_what_the_reader_refuses(change: dict[str, Any]) -> None:
+    document = yaml.safe_load(SMALL) | change
+    assert not valid(document)
+    with pytest.raises(RulesError):
+        parse(msgspec.json.encode(document), "m.json")
+
+
+def test_the_type_of_the_whole_is_what_others_build_on() -> None:
+    assert isinstance(parse(FULL.encode(), "m.yaml"), Config)
+    with pytest.raises(AttributeError):
+        parse(SMALL.encode(), "m.yaml").workers = 2  # type: ignore[misc]
