@@ -77,12 +77,12 @@ def test_response_head_holds_back_the_answer(proxy: Proxy, shop: Scripted) -> No
 
 @pytest.mark.parametrize("path", ["/bytes/5000", "/chunked/50000"])
 def test_response_body_lets_the_head_through(proxy: Proxy, shop: Scripted, path: str) -> None:
-    proxy.put(rule("slow", {"delay": {"fixed": "200ms", "at": "response_body"}}))
+    proxy.put(rule("slow", {"delay": {"fixed": "1s", "at": "response_body"}}))
     with Wire.to(proxy.address) as wire:
         begun = time.monotonic()
         wire.send(get(path))
         head = wire.read_head()
-        assert time.monotonic() - begun < 0.19
+        assert time.monotonic() - begun < 0.9, "the head does not wait with the body"
         held, how = wire.rest(0.05)
         wire.held = held
         assert how == OPEN
@@ -151,7 +151,7 @@ def test_delays_add_up(proxy: Proxy, shop: Scripted) -> None:
 
 
 def test_others_do_not_wait(proxy: Proxy, shop: Scripted) -> None:
-    proxy.put(rule("slow", {"delay": "1s"}, match={"path": "/slow"}))
+    proxy.put(rule("slow", {"delay": "3s"}, match={"path": "/slow"}))
     waiting = [Wire.to(proxy.address) for _ in range(50)]
     begun = time.monotonic()
     for wire in waiting:
@@ -159,11 +159,11 @@ def test_others_do_not_wait(proxy: Proxy, shop: Scripted) -> None:
     with Wire.to(proxy.address) as wire:
         for _ in range(50):
             assert wire.ask(get("/bytes/3")).body == filling(3)
-    assert time.monotonic() - begun < 0.9
+    assert time.monotonic() - begun < 2.9
     for wire in waiting:
         assert wire.answer().status == 200
         wire.close()
-    assert 1.0 <= time.monotonic() - begun < 2.0, "they wait side by side, not one after another"
+    assert 3.0 <= time.monotonic() - begun < 6.0, "they wait side by side, not one after another"
 
 
 def test_pipelined_requests_keep_their_order(proxy: Proxy, shop: Scripted) -> None:

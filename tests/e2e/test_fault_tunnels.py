@@ -70,13 +70,13 @@ def test_stall_and_release_in_a_tunnel(proxy: Proxy, tunnel: Wire) -> None:
     begun = time.monotonic()
     proxy.put()
     assert tunnel.take(4) == b"2345"
-    assert time.monotonic() - begun < 0.5
+    assert time.monotonic() - begun < 5.0  # the stall has no end of its own
     tunnel.send(b"b")
     assert tunnel.take(1) == b"b"
 
 
 def test_delay_in_a_tunnel(proxy: Proxy, tunnel: Wire) -> None:
-    # A tunnel plans anew at each snapshot, so the time counts from when the rule came, not from the first byte.
+    # A tunnel plans anew at each snapshot: the time counts from when the rule came, not from the first byte.
     begun = time.monotonic()
     proxy.put(rule("slow", {"delay": {"fixed": "200ms", "at": "response_body"}}))
     tunnel.send(b"0123")

@@ -171,7 +171,7 @@ def test_release(h2_proxy: Proxy, h2_shop: ScriptedH2, peer: Peer, fault: str) -
     h2_proxy.put()
     begun = time.monotonic()
     peer.wait(*asked)
-    assert time.monotonic() - begun < 0.3  # 100 ms, and what this busy machine takes
+    assert time.monotonic() - begun < 5.0, "nothing waits for the fault's own end"
     assert [one.length for one in asked] == list(range(20))
 
 
