@@ -184,10 +184,20 @@ class Disturb(Action):
     """Do what only HTTP/2 has to the client's connection, for as long as the rule is in force.
 
     ``goaway`` and ``ping`` happen once.  ``max_streams`` and ``initial_window`` are SETTINGS, -1: as before;
-    ``padding`` is bytes in each DATA frame.  Withholding for a stream ends with its exchange.
+    ``padding`` is bytes in each DATA frame, ``frame_size`` the most that one has of content (0: what the
+    peer takes).  Withholding for a stream ends with its exchange.
     """
 
-    __slots__ = ("goaway", "ignore_ping", "initial_window", "max_streams", "padding", "ping", "withhold")
+    __slots__ = (
+        "frame_size",
+        "goaway",
+        "ignore_ping",
+        "initial_window",
+        "max_streams",
+        "padding",
+        "ping",
+        "withhold",
+    )
 
     def __init__(
         self,
@@ -198,6 +208,7 @@ class Disturb(Action):
         ignore_ping: bool,
         padding: int,
         ping: bool = False,
+        frame_size: int = 0,
     ) -> None:
         self.goaway: GoAway | None = goaway
         self.withhold: int = withhold
@@ -206,6 +217,7 @@ class Disturb(Action):
         self.ignore_ping: bool = ignore_ping
         self.padding: int = padding
         self.ping: bool = ping
+        self.frame_size: int = frame_size
 
     @property
     def lasts(self) -> bool:
@@ -216,4 +228,5 @@ class Disturb(Action):
             or self.initial_window >= 0
             or self.ignore_ping
             or self.padding
+            or self.frame_size
         )

@@ -66,6 +66,7 @@ class Disturbances:
         window = codec.settings.initial_window
         withheld = False
         codec.padding = 0
+        codec.frame_size = 0
         codec.ignore_ping = False
         for item in self.items:
             action = item.action
@@ -75,6 +76,8 @@ class Disturbances:
                 window = action.initial_window
             if action.padding:
                 codec.padding = action.padding
+            if action.frame_size:
+                codec.frame_size = action.frame_size
             codec.ignore_ping = codec.ignore_ping or action.ignore_ping
             withheld = withheld or action.withhold == WITHHOLD_CONNECTION
         codec.settings_change(

@@ -91,6 +91,7 @@ class H2Base:
     # of the streams in _lost
     _lost_code: int = NO_ERROR
     _lost_kind: str = ""
+    frame_size: i64 = 0  # a switch too: the most content of a DATA frame; 0: what the peer takes
 
     def __init__(self, role: int, settings: H2Settings) -> None:
         self.role: int = role

@@ -109,18 +109,21 @@ class H2Queue(H2Base):
             if room < TINY and room < stream.queued and self.peer_initial_window >= 4 * TINY:
                 return  # more than three quarters of the window are with the peer: it will credit them
             overhead: i64 = self.padding + 1 if 0 < self.padding < room - 1 else 0
+            room -= overhead
+            if 0 < self.frame_size < room:
+                room = self.frame_size
             piece = queue[0]
             size: i64 = len(piece) - stream.queue_at
-            if size <= room - overhead:
+            if size <= room:
                 if stream.queue_at:
                     piece = piece[stream.queue_at :]
                     stream.queue_at = 0
                 queue.popleft()
                 if queue and size < _WHOLE:
-                    piece = _joined(piece, queue, min(room - overhead, _WHOLE))
+                    piece = _joined(piece, queue, min(room, _WHOLE))
                 ended = not queue and stream.queue_ends and stream.queue_trailers is None
             else:
-                size = room - overhead
+                size = room
                 piece = piece[stream.queue_at : stream.queue_at + size]
                 stream.queue_at += size
             self._send_waiting(stream, piece, overhead, ended)

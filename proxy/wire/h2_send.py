@@ -132,6 +132,7 @@ class H2Sender(H2Queue):
             or size > self.peer_max_frame
             or self.paused
             or self.padding
+            or self.frame_size
         ):
             return self._enqueue(stream, piece, end)
         if stream.closed or stream.send_ended or (size == 0 and not end):

@@ -19,7 +19,9 @@ from rules.phases import END, REQUEST_HEAD, RESPONSE_BODY, RESPONSE_HEAD
 from rules.records import Field, Record, Values, at
 
 _NOTHING: Final = Nothing()
-_TROUBLES: Final = ("goaway", "withhold_window_updates", "settings", "ping", "ignore_ping", "padding")
+_TROUBLES: Final = (
+    "goaway", "withhold_window_updates", "settings", "ping", "ignore_ping", "padding", "frame_size",
+)  # fmt: skip
 
 _SETTINGS: Final[Record[Values]] = Record(
     {
@@ -33,7 +35,7 @@ _SETTINGS: Final[Record[Values]] = Record(
 
 
 class Http2Fault(Fault):
-    """The client's connection: it leaves, opens no windows, shrinks, answers no PING, pads its frames."""
+    """The client's connection: it leaves, shuts windows, shrinks, answers no PING, pads or splits frames."""
 
     KIND: ClassVar[str] = "http2"
     PARAMS: ClassVar[Record[Values]] = Record(
@@ -49,6 +51,11 @@ class Http2Fault(Fault):
             "ignore_ping": Field(Bool(), None, "true: PING gets no answer on this connection"),
             "padding": Field(
                 Integer(1, 255), None, "so many bytes of padding in each DATA frame of the connection"
+            ),
+            "frame_size": Field(
+                Integer(1, 16384),
+                None,
+                "at most so many bytes of content in each DATA frame of the connection",
             ),
             "at": phase_field((REQUEST_HEAD, RESPONSE_HEAD, RESPONSE_BODY, END), REQUEST_HEAD),
         },
@@ -80,6 +87,7 @@ class Http2Fault(Fault):
             values["ignore_ping"] or False,
             values["padding"] or 0,
             values["ping"] or False,
+            values["frame_size"] or 0,
         )
         return Http2Fault(values["at"], disturb)
 

@@ -54,6 +54,12 @@ def test_what_it_asks(fields: str, phase: int, asked: tuple[int, int, int, bool,
     assert not fault.ends_exchange
 
 
+def test_frames_are_small() -> None:
+    action = read("{http2: {frame_size: 5}}").decide(Facts("web", "", HTTP2), dice())
+    assert isinstance(action, Disturb)
+    assert (action.frame_size, action.padding, action.lasts) == (5, 0, True)
+
+
 def test_a_goaway_happens_once() -> None:
     action = read("{http2: {goaway: {code: ENHANCE_YOUR_CALM, graceful: true}}}").decide(
         Facts("web", "", HTTP2), dice()
@@ -75,6 +81,8 @@ BAD: list[tuple[str, str, str]] = [
     ("{ping: false}", "ping", "expected true, or no ping"),
     ("{padding: 0}", "padding", "from 1 to 255"),
     ("{padding: 256}", "padding", "from 1 to 255"),
+    ("{frame_size: 0}", "frame_size", "from 1 to 16384"),
+    ("{frame_size: 16385}", "frame_size", "from 1 to 16384"),
     ("{withhold_window_updates: true}", "withhold_window_updates", "expected stream or connection"),
     ("{goaway: {code: X}}", "goaway.code", "expected an HTTP/2 error code"),
     ("{padding: 5, at: accept}", "at", "expected request_head, response_head, response_body or end"),

@@ -213,6 +213,21 @@ def test_content_is_padded_on_request() -> None:
     assert (rest.flags, len(rest.payload)) == (9, 13 + 10)
 
 
+@pytest.mark.parametrize(("padding", "overhead"), [(0, 0), (255, 256)])
+def test_frames_are_as_small_as_asked(padding: int, overhead: int) -> None:
+    drive, (stream,) = answering(window=2 * (5 + overhead))
+    drive.connection.frame_size = 5
+    drive.connection.padding = padding
+    assert drive.connection.send_data(stream, b"abcde") == 0
+    assert drive.connection.send_data(stream, b"fghijkl", True) == 2
+    drive.feed(update(1, 1000))
+    frames = drive.written()
+    begin = 1 if padding else 0
+    assert b"".join(f.payload[begin : len(f.payload) - padding] for f in frames) == b"abcdefghijkl"
+    assert [len(f.payload) for f in frames] == [5 + overhead, 5 + overhead, 2 + overhead]
+    assert [f.flags & 1 for f in frames] == [0, 0, 1]
+
+
 def test_a_window_without_room_for_padding_is_used_without() -> None:
     drive, (stream,) = answering(window=5)
     drive.connection.padding = 200
