@@ -14,6 +14,7 @@ from typing import Any, Final
 from proxy.changes import Changes
 from proxy.config import Config, ListenerConfig, RouteConfig, UpstreamConfig, split_address
 from proxy.events import Events
+from proxy.listener import PROTOCOLS as LISTENER_PROTOCOLS
 from proxy.listener import Listener, Route, Target
 from proxy.logs import Log
 from proxy.metrics.cells import ListenerCells, UpstreamCells
@@ -240,6 +241,7 @@ class App:
             config.timeouts.idle,
             config.timeouts.drain,
             config.limits.streams,
+            LISTENER_PROTOCOLS[config.protocol],
         )
 
     def _route(self, listener: str, config: RouteConfig) -> Route:

@@ -1,11 +1,19 @@
 """A listener while it runs: its limits, its counters, and where its requests go."""
 
+from typing import Final
+
 from mypy_extensions import mypyc_attr
 
 from proxy.metrics.cells import ListenerCells, RouteCells
 from proxy.net.pool import Upstream
 from proxy.wire.h1_head import Head
 from rules.matchers import Matcher
+
+# What a listener speaks.
+SNIFFED: Final = 0  # HTTP/1.1, and HTTP/2 where a client begins with its preface
+ONLY_HTTP1: Final = 1
+ONLY_HTTP2: Final = 2
+PROTOCOLS: Final = {"auto": SNIFFED, "http": SNIFFED, "http1": ONLY_HTTP1, "http2": ONLY_HTTP2}
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -96,6 +104,7 @@ class Listener:
         idle_timeout: float,
         drain_timeout: float,
         max_streams: int = 100,
+        protocol: int = SNIFFED,
     ) -> None:
         self.name: str = name
         self.cells: ListenerCells = cells
@@ -113,6 +122,7 @@ class Listener:
         self.idle_timeout: float = idle_timeout
         self.drain_timeout: float = drain_timeout
         self.max_streams: int = max_streams  # exchanges at once on one connection of HTTP/2
+        self.protocol: int = protocol
 
     def route(self, head: Head) -> Target | None:
         """Find where a request goes: the first route that matches; None: nowhere."""

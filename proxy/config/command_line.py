@@ -53,13 +53,14 @@ def from_options(
     """Make a configuration of options; "" stands for one that was not given.
 
     ``upstream`` are URLs such as ``http://127.0.0.1:3000`` (several: in turn), ``admin`` may be ``off``.
+    ``listen`` is an address; ``h2c://`` before it: for HTTP/2 alone.
     Raises OptionsError with every mistake.
     """
     lines: list[str] = []
     log = {"level": log_level, "format": log_format, "access": access}
     document: dict[str, Any] = {
         "version": 1,
-        "listeners": [{"name": "web", "address": listen, "routes": [{"upstream": "default"}]}],
+        "listeners": [{"name": "web", **_listener(listen), "routes": [{"upstream": "default"}]}],
         "upstreams": {
             "default": {"address": _addresses(upstream, lines), "protocol": _protocol(upstream, lines)}
         },
@@ -76,6 +77,14 @@ def from_options(
     if lines or config is None:
         raise OptionsError(lines)
     return config
+
+
+def _listener(listen: str) -> dict[str, str]:
+    """Give address and protocol of ``[scheme://]address``; other schemes are left for their reader."""
+    scheme, colon, rest = listen.partition("://")
+    if not colon or scheme not in SCHEMES:
+        return {"address": listen}
+    return {"address": rest.removesuffix("/"), "protocol": SCHEMES[scheme]}
 
 
 def _option(path: str) -> str:

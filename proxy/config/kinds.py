@@ -113,7 +113,7 @@ KINDS: Final[dict[str, Param[Any]]] = {
     "hosts": ListOf(Text("a host name without port", r"[A-Za-z0-9._:\[\]-]+", high=253), single=True),
     "level": words("debug", "info", "warning", "error"),
     "listen": LISTEN,
-    "listener_protocol": NotYet(words("auto", "http"), "tcp"),
+    "listener_protocol": NotYet(words("auto", "http", "http1", "http2"), "tcp"),
     "log_format": words("json", "text"),
     "name": NAME,
     "paths": ListOf(FILE, single=True),

@@ -97,7 +97,12 @@ class ListenerConfig(Struct, frozen=True):
     name: Annotated[str, option("name", "The name in rules, metrics and logs")]
     address: Annotated[str, option("listen", 'host:port, "[::1]:port" (quoted), :port or unix:/path')]
     routes: Annotated[list[RouteConfig], sections(RouteConfig, "Where requests go, first match first")]
-    protocol: Annotated[str, option("listener_protocol", "auto (found out by looking) or http")] = "auto"
+    protocol: Annotated[
+        str,
+        option(
+            "listener_protocol", "auto or http (either, found out by looking), http1 or http2 (only that)"
+        ),
+    ] = "auto"
     trusted_hops: Annotated[
         int, option("hops", "So many proxies in front are believed in x-forwarded-* headers")
     ] = 0

@@ -211,8 +211,7 @@ class ClientConnection(ClientLeg):
 
     def _refuse(self, error: ProtocolError) -> None:
         """What the client sends cannot be read: say so once, and end the connection."""
-        if error.kind == "http2_preface" and self.intake.requests == 0:
-            self.speak_http2()
+        if error.kind == "http2_preface" and self.intake.requests == 0 and self.speak_http2():
             return
         failure = errors.refused_request(error.kind, error.status, error.text)
         self.worker.log.event(
@@ -226,8 +225,8 @@ class ClientConnection(ClientLeg):
         )
         self.turn_away(failure)
 
-    def speak_http2(self) -> None:
-        """The client began with the preface of HTTP/2."""
+    def speak_http2(self) -> bool:
+        """The client began with the preface of HTTP/2; False: it may not."""
         raise NotImplementedError
 
     def turn_away(self, failure: Failure) -> None:

@@ -8,12 +8,13 @@ import asyncio
 from typing import Any, Final, cast
 
 from proxy import errors
+from proxy.errors import Failure
 from proxy.exchange import Exchange
 from proxy.http1.client import ClientConnection
 from proxy.http1.client_leg import CLOSED
 from proxy.http2.client import LINGER as HTTP2_LINGER
 from proxy.http2.client import ClientConnection as Http2Connection
-from proxy.listener import Listener
+from proxy.listener import ONLY_HTTP1, ONLY_HTTP2, Listener
 from proxy.net.timers import Timer
 from proxy.path import end, response_head
 from proxy.performer import Then
@@ -38,6 +39,8 @@ class Door:
 
     def protocol(self) -> Any:
         """Give the protocol for one new connection."""
+        if self.listener.protocol == ONLY_HTTP2:
+            return AcceptedForHttp2(self.worker, self.listener)
         return AcceptedConnection(self.worker, self.listener)
 
 
@@ -73,11 +76,20 @@ class AcceptedConnection(ClientConnection):
             if plan is not None:
                 Greeting(self, plan).step()
 
-    def speak_http2(self) -> None:
+    def speak_http2(self) -> bool:
+        if self.listener.protocol == ONLY_HTTP1:
+            return False
+        taken = self.hand_over()
+        if taken is not None:
+            taken.data_received(PREFACE_HEAD + self.reader.leftover())
+        return True
+
+    def hand_over(self) -> "AcceptedStreams | None":
+        """Give the transport to a connection of HTTP/2; None: it is gone."""
         transport = self.pipe.transport
         if transport is None:
-            return
-        rest = PREFACE_HEAD + self.reader.leftover()
+            return None
+        self.pipe.resume(~0)  # that too much came while a fault held it is over
         self.pipe.detach()
         self.worker.connections.pop(self, None)
         self.state = CLOSED
@@ -85,7 +97,7 @@ class AcceptedConnection(ClientConnection):
         taken = AcceptedStreams(self.worker, self.listener, self.intake)
         transport.set_protocol(cast(asyncio.BaseProtocol, taken))
         taken.connection_made(transport)
-        taken.data_received(rest)
+        return taken
 
     def rules_changed(self, before: Snapshot) -> None:
         live = self.worker.live
@@ -128,6 +140,27 @@ class AcceptedConnection(ClientConnection):
             end.log_shadows(ex, plan, 0)
         if self.passing is not None:
             self.passing.plan_anew(plan)
+
+
+class AcceptedForHttp2(AcceptedConnection):
+    """A client's connection that speaks HTTP/2 or nothing: it becomes one as soon as a byte may be read.
+
+    Not before: what the faults of a connection do to it comes before our SETTINGS, as in a sniffed one.
+    """
+
+    def _read_head(self) -> bool:
+        rest = self.reader.leftover()
+        if rest:
+            taken = self.hand_over()
+            if taken is not None:
+                taken.data_received(rest)
+        return False
+
+    def turn_away(self, failure: Failure) -> None:
+        end.refused(self.worker, self.listener, self.intake.source, failure)
+        taken = self.hand_over()
+        if taken is not None:
+            taken.close()
 
 
 class AcceptedStreams(Http2Connection):

@@ -2,7 +2,9 @@
 
 import pytest
 
+from proxy.wire.h2_frames import PREFACE
 from tests.support.fakes import FakeTransport, Stage
+from tests.support.h2_stage import Peer
 
 GET = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\n"
@@ -20,6 +22,80 @@ def injected(stage: Stage, name: str = "r") -> list[int]:
 
 def phase_lines(stage: Stage) -> list[tuple[str, str]]:
     return [(line["fault"], line["phase"]) for line in stage.logged("injection")]
+
+
+# --- listeners for one protocol
+
+
+def frames(data: bytes) -> list[tuple[int, bytes]]:
+    """Give kind and payload of each frame."""
+    found = []
+    while data:
+        end = 9 + int.from_bytes(data[:3], "big")
+        found.append((data[3], data[9:end]))
+        data = data[end:]
+    return found
+
+
+@pytest.mark.parametrize("junk", [GET, b"INVALID CONNECTION PREFACE\r\n\r\n", b"\0", PREFACE[:-1] + b"!"])
+async def test_a_listener_for_http2_answers_anything_else_by_goaway(junk: bytes) -> None:
+    stage = Stage(protocol="http2")
+    client = stage.client()
+    client.gives(junk)
+    kinds = frames(client.taken())
+    assert kinds[0][0] == 4  # SETTINGS come first, RFC 9113, section 3.4
+    assert (kinds[-1][0], kinds[-1][1][:8]) == (7, bytes(4) + b"\0\0\0\1")  # GOAWAY, PROTOCOL_ERROR
+    assert client.ended
+    assert stage.listener.cells.failures["bad_preface"] == 1
+    client.ends()
+    assert (stage.listener.cells.open, stage.worker.connections) == (0, {})
+
+
+async def test_a_listener_for_http2_serves_it() -> None:
+    stage = Stage(protocol="http2")
+    client = Peer(stage.client(), True)
+    sid = client.ask("/a")
+    (await stage.connected()).gives(OK)
+    assert client.sync().body(sid) == b"hi"
+
+
+async def test_a_listener_for_http2_turns_away_by_goaway() -> None:
+    stage = Stage(protocol="http2", max_connections_in=0)
+    client = stage.client()
+    assert [kind for kind, _ in frames(client.taken())][-1] == 7
+    assert client.ended
+    assert stage.listener.cells.failures["too_many_connections"] == 1
+    client.ends()
+    assert stage.listener.cells.open == 0
+
+
+async def test_a_listener_for_http2_says_nothing_before_its_faults() -> None:
+    stage = Stage(rule("delay: {fixed: 1s, at: accept}"), protocol="http2")
+    client = stage.client()
+    client.gives(PREFACE + bytes(3) + b"\4" + bytes(5))
+    assert client.taken() == b""
+    stage.timers.advance(1)
+    assert frames(client.taken())[0][0] == 4
+
+
+async def test_a_client_that_was_held_with_too_much_is_read_on_in_http2() -> None:
+    stage = Stage(rule("delay: {fixed: 1s, at: accept}"), head_size=200_000)
+    client = stage.client()
+    client.gives(PREFACE + bytes(3) + b"\4" + bytes(5) + (b"\0\0\1\x7f" + bytes(6)) * 7000)
+    assert client.paused
+    stage.timers.advance(1)
+    assert not client.paused
+
+
+async def test_a_listener_for_http1_refuses_the_preface() -> None:
+    stage = Stage(protocol="http1")
+    client = stage.client()
+    client.gives(PREFACE)
+    assert client.taken().startswith(b"HTTP/1.1 505 ")
+    other = stage.client()
+    other.gives(GET)
+    (await stage.connected()).gives(OK)
+    assert other.taken() == OK
 
 
 # --- before the first request

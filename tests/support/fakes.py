@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from proxy.listener import Listener, Route, Target
+from proxy.listener import PROTOCOLS, Listener, Route, Target
 from proxy.logs import Log
 from proxy.metrics.cells import ListenerCells, UpstreamCells
 from proxy.net.pool import ROUND_ROBIN, Endpoint, Upstream
@@ -215,12 +215,13 @@ class Stage:
             [] if options.get("no_route") else [route],
             options.get("trusted_hops", 0),
             options.get("head_size", 65536),
-            100,
+            options.get("headers", 100),
             options.get("max_connections_in", 1000),
             options.get("drain_bytes", 1000),
             10.0,
             300.0,
             30.0,
+            protocol=PROTOCOLS[options.get("protocol", "auto")],
         )
 
     def client(self, address: str = "192.0.2.7") -> FakeTransport:

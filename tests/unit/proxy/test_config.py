@@ -153,7 +153,8 @@ log: {acess: all}
         "3:11: listeners[0].name: expected a name of a-z, 0-9, dot, dash and underscore, at most 63 "
         'characters, got "Web"',
         '4:14: listeners[0].address: a port is a number from 0 to 65535, got "80800" in "0.0.0.0:80800"',
-        '5:15: listeners[0].protocol: "tcp" is not supported by this version yet; expected auto or http',
+        '5:15: listeners[0].protocol: "tcp" is not supported by this version yet; expected auto, '
+        "http, http1 or http2",
         '6:5: listeners[0].tls: "tls" is not supported by this version (TLS comes later)',
         "7:25: listeners[0].limits.head_size: expected a size such as 100B, 64KiB or 1MB, got 64; a bare "
         "number has no unit: use B, KB, MB, GB, KiB, MiB or GiB",
@@ -338,6 +339,20 @@ def test_addresses_are_split_and_judged() -> None:
 )
 def test_an_upstream_of_the_command_line_is_a_url(url: str, address: str) -> None:
     assert upstream_address(url) == address
+
+
+@pytest.mark.parametrize(
+    ("listen", "address", "protocol"),
+    [
+        (":8080", "0.0.0.0:8080", "auto"),
+        ("unix:/run/x", "unix:/run/x", "auto"),
+        ("http://127.0.0.1:1", "127.0.0.1:1", "auto"),
+        ("h2c://127.0.0.1:1/", "127.0.0.1:1", "http2"),
+    ],
+)
+def test_where_the_command_line_listens(listen: str, address: str, protocol: str) -> None:
+    (web,) = from_options(listen, ["http://h"]).listeners
+    assert (web.address, web.protocol) == (address, protocol)
 
 
 @pytest.mark.parametrize(
