@@ -212,6 +212,9 @@ class UpstreamSide(Connection):
         """
         raise NotImplementedError
 
+    def leave(self) -> None:
+        """End this side, once it is released, behind what was passed on to it; in bounded time."""
+
     def close(self) -> None:
         """End the connection with FIN after what was sent; HTTP/2: the stream."""
         raise NotImplementedError

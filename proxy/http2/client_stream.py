@@ -20,10 +20,7 @@ from rules.actions import CANCEL, Answer, Disturb, EndCall, GoAway
 from rules.compiled import CompiledRule
 from rules.snapshot import Snapshot
 
-# A reset waits so long (seconds) for a client's window to let go what is to arrive before it.
-_RESET_PATIENCE: Final = 5.0
-
-# And a client has so long (seconds) to read what came before an end: curl throws away the head and the
+# A client has so long (seconds) to read what came before an end: curl throws away the head and the
 # content of a stream whose RST_STREAM, or GOAWAY, it reads together with them.
 _TO_READ: Final = 0.015
 
@@ -48,8 +45,6 @@ class ClientStream(ClientSide):
         self.disturbed: bool = False  # a rule does something to this stream or its connection
         self.whole: bool = False  # the answer's end was sent
         self.unwanted: bool = False  # it came before the request was complete: the rest is not wanted
-        self.reset_code: int = -1  # of a reset that waits until what was sent before has left
-        self.reset_until: float = 0.0  # for so long
 
     # --- the request
 
@@ -108,9 +103,9 @@ class ClientStream(ClientSide):
         """The client's window let some of what waited go out."""
         self._decline()
         ex = self.ex
-        if self.reset_code >= 0 and self.stream.queued == 0:
-            self.link.timers.after(_TO_READ, _Parting(self, self.reset_code, None))
-            self.reset_code = -1
+        code = self.sender.parted()
+        if code >= 0:
+            self.link.timers.after(_TO_READ, _Parting(self, code, None))
         if self.full and self.stream.queued == 0:
             self.full = False
             if ex is not None and ex.upstream is not None:
@@ -190,11 +185,8 @@ class ClientStream(ClientSide):
             self.carrier.reset()
         elif self.ex is None or self.ex.response is None:
             self._reset(code)
-        elif self.stream.queued == 0:
+        elif not self.sender.part(code):  # else its window is the client's to open
             self.link.timers.after(_TO_READ, _Parting(self, code, None))
-        else:  # so much was to arrive first; its window is the client's to open
-            self.reset_code = code
-            self.reset_until = self.link.timers.now() + _RESET_PATIENCE
 
     def end_by(self, code: int) -> None:
         """Send RST_STREAM now."""
@@ -229,8 +221,9 @@ class ClientStream(ClientSide):
     # --- what only whole connections do
 
     def sweep(self, now: float) -> None:
-        if self.reset_code >= 0 and now > self.reset_until:
-            self._reset(self.reset_code)
+        code = self.sender.overdue(now)
+        if code >= 0:
+            self._reset(code)
 
     def rules_changed(self, before: Snapshot) -> None:
         pass

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from mypy_extensions import mypyc_attr
+from mypy_extensions import i64, mypyc_attr
 
 from proxy.net.connection import Connection
 from proxy.net.pipe import Cork, Pipe
@@ -12,6 +12,9 @@ from proxy.wire.h2_fields import Block
 from proxy.wire.h2_streams import Stream
 from rules.actions import Disturb, GoAway
 from rules.compiled import CompiledRule
+
+# A reset waits so long (seconds) for a peer's window to let go what is to arrive before it.
+_RESET_PATIENCE: Final = 5.0
 
 # Bytes that may wait on one stream for its peer's window before the other side is asked to slow down.
 MOST_QUEUED: Final = 65536
@@ -92,12 +95,14 @@ class Sender:
     and no empty frame has to follow.
     """
 
-    __slots__ = ("link", "stream", "unsent")
+    __slots__ = ("link", "parting", "parting_until", "stream", "unsent")
 
     def __init__(self, link: Link, stream: Stream) -> None:
         self.link: Link = link
         self.stream: Stream = stream
         self.unsent: bytes = b""
+        self.parting: i64 = -1  # the code of a reset that waits until what was sent before has left
+        self.parting_until: float = 0.0  # for so long
 
     def push(self, piece: bytes) -> bool:
         """Send a piece; True: the peer's window does not keep up."""
@@ -117,6 +122,28 @@ class Sender:
         if unsent:
             self.unsent = b""
             self.link.codec.send_data(self.stream, unsent)
+
+    def part(self, code: int) -> bool:
+        """Let a reset wait for the peer's window to let go what came before; False: nothing does wait."""
+        self.settle()
+        if self.stream.queued == 0 or self.stream.closed:
+            return False
+        if self.parting < 0:
+            self.parting = code
+            self.parting_until = self.link.timers.now() + _RESET_PATIENCE
+        return True
+
+    def parted(self) -> int:
+        """Give the code of the reset that waited, now that nothing waits before it; else -1."""
+        code = self.parting
+        if code >= 0 and self.stream.queued == 0:
+            self.parting = -1
+            return code
+        return -1
+
+    def overdue(self, now: float) -> int:
+        """Give the code of a reset that has waited for long enough, else -1."""
+        return self.parting if self.parting >= 0 and now > self.parting_until else -1
 
     def finish(self, trailers: Block | None, extra: bytes = b"") -> None:
         """End the message."""

@@ -76,6 +76,9 @@ class UpstreamStream(UpstreamSide):
 
     def writable(self) -> None:
         """The upstream's window let some of what waited go out."""
+        code = self.sender.parted()
+        if code >= 0:
+            self._reset(code)
         if self.full and self.stream.queued == 0:
             self.full = False
             if self.ex is not None:
@@ -128,6 +131,7 @@ class UpstreamStream(UpstreamSide):
         ex = self.ex
         self.lost = True
         if ex is None:
+            self.stream.owner = None
             return
         fresh = ex.response is None and self.head is None
         if (unseen or code == REFUSED_STREAM) and fresh and ex.request_done and ex.attempts <= 2:
@@ -153,18 +157,26 @@ class UpstreamStream(UpstreamSide):
         if self.ex is not None:
             self.ex = None
             self.endpoint.active -= 1
-        self.sender.settle()
-        self.link.codec.reset(self.stream, CANCEL)  # nothing where it has ended
-        self.stream.owner = None  # no cycle: what came and was not passed on is free at once
-        self.link.mark()
+        if self.sender.parting < 0:
+            self.sender.settle()
+            self._reset(CANCEL)  # nothing where it has ended
         self.target.grant()
 
+    def leave(self) -> None:
+        self.sender.part(CANCEL)
+
     def reset(self, code: int = CANCEL, connection: bool = False) -> None:
-        self.sender.settle()
         if connection:
+            self.sender.settle()
             self.link.reset(True)  # the rest follows when the loop tells that the connection is gone
-            return
+        elif not self.sender.part(code):  # else its window is the upstream's to open
+            self._reset(code)
+
+    def _reset(self, code: int) -> None:
+        """End the stream now, if it has not ended."""
         self.link.codec.reset(self.stream, code)
+        if self.ex is None:
+            self.stream.owner = None  # no cycle: what came and was not passed on is free at once
         self.link.mark()
 
     def close(self) -> None:
@@ -189,6 +201,9 @@ class UpstreamStream(UpstreamSide):
     def sweep(self, now: float) -> None:
         ex = self.ex
         if ex is None:
+            code = self.sender.overdue(now)
+            if code >= 0:
+                self._reset(code)
             return
         if ex.holding is not None:
             self.since = now

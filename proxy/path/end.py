@@ -36,6 +36,7 @@ class PathEnding(CallEnding):
             side = BOTH  # a reset passes through a tunnel, see Tunnel.client_lost
         if side & UPSTREAM and upstream is not None:
             upstream.reset(reset.code, reset.connection)
+        _let_arrive(ex)
         if side & CLIENT:
             ex.client.reset(reset.code, reset.connection)
             finish(ex)
@@ -46,6 +47,7 @@ class PathEnding(CallEnding):
         upstream = ex.upstream
         if side & UPSTREAM and upstream is not None:
             upstream.close()
+        _let_arrive(ex)
         if side & CLIENT:
             ex.client.close(close.goaway)
             finish(ex)
@@ -55,6 +57,7 @@ class PathEnding(CallEnding):
     def end_call(self, ex: Exchange, end: EndCall) -> None:
         if ex.response is None:
             ex.status = 200
+        _let_arrive(ex)
         ex.client.end_call(ex, end)
         finish(ex)
 
@@ -74,6 +77,12 @@ class PathEnding(CallEnding):
 
 
 ENDING: Final = PathEnding()
+
+
+def _let_arrive(ex: Exchange) -> None:
+    """Let what passed of a request's body arrive although a fault ends the exchange."""
+    if ex.upstream is not None and ex.response is None:
+        ex.upstream.leave()
 
 
 def _upstream_cut(ex: Exchange, failure: Failure) -> None:

@@ -77,6 +77,7 @@ class H2Base:
 
     # the owner's switches
     ignore_ping: bool = False  # no PING is answered
+    frame_size: i64 = 0  # the most content of a DATA frame; 0: what the peer takes
     withheld: bool = False  # set by withhold(): no WINDOW_UPDATE is sent
     # what the owner may look at
     goaway_sent: bool = False
@@ -91,7 +92,6 @@ class H2Base:
     # of the streams in _lost
     _lost_code: int = NO_ERROR
     _lost_kind: str = ""
-    frame_size: i64 = 0  # a switch too: the most content of a DATA frame; 0: what the peer takes
 
     def __init__(self, role: int, settings: H2Settings) -> None:
         self.role: int = role

@@ -100,12 +100,16 @@ def test_reset_after_bytes(h2_proxy: Proxy, peer: Peer, after: int) -> None:
     assert (got.status, got.body, got.ended, got.reset) == (200, filling(after), False, CANCEL)
 
 
-@pytest.mark.parametrize("after", [1, 1_000, 60_000])
-def test_reset_in_the_upload(h2_proxy: Proxy, h2_shop: ScriptedH2, peer: Peer, after: int) -> None:
-    """The upstream gets exactly so much and then CANCEL."""
-    h2_proxy.put(rule("end", {"reset": {"at": "request_body", "after_bytes": f"{after}B"}}))
+@pytest.mark.parametrize("side", ["client", "upstream", "both"])
+@pytest.mark.parametrize("after", [1, 1_000, 60_000, 200_000])
+def test_reset_in_the_upload(h2_proxy: Proxy, h2_shop: ScriptedH2, peer: Peer, after: int, side: str) -> None:
+    """The upstream gets exactly so much and then CANCEL, also where that is more than its window."""
+    fault = {"at": "request_body", "after_bytes": f"{after}B", "side": side}
+    h2_proxy.put(rule("end", {"reset": fault}))
     got = peer.fetch("/", method="POST", body=filling(400_000))
-    assert (got.status, got.reset) == (0, CANCEL)
+    assert got.status == (502 if side == "upstream" else 0)
+    if side != "upstream":
+        assert got.reset == CANCEL
     eventually(lambda: bool(h2_shop.requests) and h2_shop.last.reset is not None)
     assert (h2_shop.last.body, h2_shop.last.reset) == (filling(after), CANCEL)
 
