@@ -11,7 +11,7 @@ from proxy.net.pipe import Pipe
 from proxy.net.pool import Endpoint, Upstream
 from proxy.wire import h1_write
 from proxy.wire.body import BodyReader
-from proxy.wire.h1 import CHUNKED, RESPONSE, H1Reader
+from proxy.wire.h1 import CHUNKED, LENGTH, RESPONSE, H1Reader
 from proxy.worker import Worker
 from rules.actions import CANCEL
 
@@ -35,6 +35,7 @@ class UpstreamLeg(UpstreamSide):
         self.moved: bool = True  # something has happened here since the last sweep
         self.answered: bool = False  # a byte of the answer has come
         self.body_sent: bool = False  # bytes of the request's body have left
+        self.due: int = -1  # bytes of it that the upstream still waits for; -1: only its end tells
         self.chunking: bool = False  # we write the chunks of the request's body
         self.spare: int = -1  # a second descriptor of the socket, see keep_readable
 
@@ -55,6 +56,7 @@ class UpstreamLeg(UpstreamSide):
         if head.block is not None:
             head = heads.h1_request(head, self.worker.live.request_names)
             self.chunking = head.framing == CHUNKED
+        self.due = head.length if head.framing == LENGTH else -1
         self.pipe.send(forwarding.upstream_head(ex, head))
         ex.body_open = True
         if ex.request_done:
@@ -66,6 +68,8 @@ class UpstreamLeg(UpstreamSide):
         if self.spare < 0:
             self.keep_readable()
         self.body_sent = True
+        if self.due > 0:
+            self.due -= len(piece)
         self.pipe.send(h1_write.chunk(piece) if self.chunking else piece)
 
     def end(self, reader: BodyReader) -> None:
@@ -112,6 +116,8 @@ class UpstreamLeg(UpstreamSide):
         self.ex = None
         if ex is not None:
             self.endpoint.active -= 1
+            if not ex.request_done and self.due != 0:
+                reusable = False  # the upstream would take what comes next for the rest of this request
         if self.spare >= 0:
             self.drop_spare()
         if self.pipe.full:

@@ -212,7 +212,7 @@ def finish(ex: Exchange) -> None:
             held.cancel()
     if upstream is not None:
         ex.upstream = None
-        upstream.release(ex.response_done and ex.request_done)
+        upstream.release(ex.response_done)
     queued = ex.queued
     if queued is not None and ex.target is not None:
         ex.target.leave(queued)

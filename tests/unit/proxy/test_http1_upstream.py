@@ -3,6 +3,7 @@
 import pytest
 
 from tests.support.fakes import FakeTransport, Stage
+from tests.support.h2_stage import Peer
 
 GET = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
 SLOW = b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n"
@@ -143,3 +144,21 @@ async def test_it_says_what_it_does() -> None:
     assert upstream.protocol.describe()["state"] == "idle"
     assert upstream.protocol.describe()["request_id"] is None
     assert upstream.protocol.idle()
+
+
+@pytest.mark.parametrize(("length", "sent", "kept"), [("4", 4, True), ("4", 3, False), ("", 4, False)])
+async def test_an_answer_before_the_end_of_an_http2_stream_leaves_what_is_complete(
+    length: str, sent: int, kept: bool
+) -> None:
+    """Clients may end a stream by a frame of its own: of a request with a length nothing is missing then."""
+    stage = Stage()
+    client = Peer(stage.client(), True)
+    fields = [("content-length", length)] if length else []
+    sid = client.ask("/", *fields, body=b"body"[:sent], end=False)
+    upstream = await stage.connected()
+    upstream.gives(OK)
+    assert client.sync().body(sid) == b"hi"
+    assert (upstream.closing, stage.upstream.cells.idle) == (not kept, int(kept))
+    client.ask("/next")
+    await stage.connected(0 if kept else 1)
+    assert stage.upstream.cells.reused == kept
