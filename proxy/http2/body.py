@@ -1,6 +1,6 @@
 """The body of one stream: pieces that were pushed in by the connection, pulled out by the path."""
 
-from proxy.http2.heads import lines_of, with_status
+from proxy.http2.heads import lines_of, trailers_of, with_status
 from proxy.wire.body import BodyReader
 from proxy.wire.h1 import BODY, END, MARK, NEED
 from proxy.wire.h2_fields import Block
@@ -14,7 +14,7 @@ class StreamBody(BodyReader):
         self.waiting: list[bytes] = []
         self.ended: bool = False  # the peer has sent all of it
         self.done: bool = False  # and END was given
-        self.block: Block | None = None  # the trailers, as they came
+        self.block: Block | None = None  # the trailers, those that may be passed on
         self._mark: int = -1
 
     def put(self, piece: bytes) -> None:
@@ -25,9 +25,9 @@ class StreamBody(BodyReader):
     def end(self, trailers: Block | None) -> None:
         """Note that nothing more comes."""
         self.ended = True
-        self.block = trailers
         if trailers is not None:
             self.trailers = lines_of(trailers)
+            self.block = trailers_of(trailers)
 
     def change_status(self, status: bytes, message: bytes) -> None:
         self.block = with_status(Block.of([]) if self.block is None else self.block, status, message)

@@ -231,11 +231,28 @@ def _write_fields(block: Block, lines: list[bytes]) -> None:
 
 def lines_of(block: Block) -> bytes:
     """Write trailers as lines, less those that a recipient must not merge into the head."""
+    known = block.trailer_lines
+    if known is not None:
+        return known
     lines: list[bytes] = []
+    passes = True
     for field in block.fields:
-        if field.name not in FORBIDDEN:
+        if field.name in FORBIDDEN:
+            passes = False
+        else:
             lines += (field.name, b": ", field.value, b"\r\n")
-    return b"".join(lines)
+    block.trailers_pass = passes
+    made = b"".join(lines)
+    block.trailer_lines = made
+    return made
+
+
+def trailers_of(block: Block) -> Block | None:
+    """Give trailers less the same ones (RFC 9110, section 6.5.1); None where nothing is left."""
+    lines = lines_of(block)
+    if block.trailers_pass:
+        return block
+    return block.without(FORBIDDEN) if lines else None
 
 
 # --- to HTTP/2

@@ -114,7 +114,8 @@ class Block:
     ``trailer_error`` as trailers; both are names of ``STREAM_KINDS``, "" when nothing is.
 
     The proxy keeps in ``head`` what it has derived from this block, and in ``head_names`` for what; both
-    live as long as the block is remembered.
+    live as long as the block is remembered.  ``trailer_lines`` and ``trailers_pass`` are the proxy's too: the
+    block as trailers in HTTP/1.1 (None: nobody asked yet), and whether all of it may be passed on as such.
     """
 
     __slots__ = (
@@ -136,6 +137,8 @@ class Block:
         "size",
         "status",
         "trailer_error",
+        "trailer_lines",
+        "trailers_pass",
     )
 
     def __init__(self, fields: list[Field], rules: int) -> None:
@@ -153,6 +156,8 @@ class Block:
         self.size: i64 = 0  # of the list (RFC 9113, section 6.5.2)
         self.head: object | None = None
         self.head_names: object | None = None
+        self.trailer_lines: bytes | None = None
+        self.trailers_pass: bool = False
         # what an encoder made of it
         self.encoded: bytes = b""
         self.encoded_by: object | None = None

@@ -1,9 +1,11 @@
 """Phase response_body: the answer flows, whole or visibly broken; faults act at exact places in it."""
 
 import pytest
+from h2.events import TrailersReceived
 
 from tests.support.fakes import FakeTransport, Stage
 from tests.support.framing import content
+from tests.support.h2_stage import GRPC_OK, Fields, Http2Stage
 
 GET = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
 OLD_GET = b"GET / HTTP/1.0\r\n\r\n"
@@ -346,3 +348,33 @@ async def test_a_held_body_goes_on_when_the_rule_goes(how: str) -> None:
     stage.change_rules(now.get(how, rule(stall, at("reset", 6))), how == "stopped")
     assert content(client.taken()) == b"0123456789"
     assert not client.aborted
+
+
+HIDDEN: Fields = [
+    ("content-type", "text/html"),
+    ("set-cookie", "a=b"),
+    ("x-forwarded-for", "::1"),
+    ("age", "1"),
+]
+
+
+@pytest.mark.parametrize("again", [False, True])  # the second time the block is remembered
+@pytest.mark.parametrize("kept", [[], [("grpc-status", "0"), ("x-sum", "1")]])
+async def test_trailers_that_a_recipient_must_not_merge_are_not_passed_on(kept: Fields, again: bool) -> None:
+    stage = Http2Stage()
+    client = stage.peer()
+    for _ in range(1 + again):
+        sid = client.ask(end=False)
+        server = await stage.both(client)
+        there = server.requests()[-1]
+        client.head(sid, [*HIDDEN, *kept], end=True)
+        server.sync()
+        server.head(there, GRPC_OK)
+        server.head(there, [*HIDDEN, *kept], end=True)
+        client.sync()
+        for end, on in ((server, there), (client, sid)):
+            assert end.ended(on)
+            blocks = [
+                [(str(n), str(v)) for n, v in event.headers or []] for event in end.came(TrailersReceived, on)
+            ]
+            assert blocks == ([kept] if kept else [])
