@@ -39,6 +39,7 @@ COMPILED: Final = (
     "proxy/performer.py",
     "proxy/shaping.py",
     "proxy/worker.py",
+    "proxy/metrics/calls.py",
     "proxy/metrics/cells.py",
     "rules/phases.py",
     "rules/facts.py",

@@ -9,6 +9,7 @@ from typing import Final
 from mypy_extensions import mypyc_attr
 
 from proxy.errors import Failure
+from proxy.metrics.calls import NO_STATUS
 from proxy.metrics.cells import RouteCells
 from proxy.net.connection import Connection
 from proxy.net.pipe import Pipe
@@ -264,6 +265,7 @@ class Exchange:
     attempts: int = 0
     tried: int = 0  # addresses that were tried without success
     status: int = 0  # what the client was told, 0: nothing
+    grpc_status: int = NO_STATUS  # with which the client saw its call end, see proxy.metrics.calls
     failure: Failure | None = None
     request_shaping: Shaping | None = None
     response_shaping: Shaping | None = None

@@ -7,6 +7,7 @@ from proxy.http2 import answers
 from proxy.http2.body import StreamBody
 from proxy.http2.heads import block_of_lines, response_block, with_status
 from proxy.http2.link import Carrier, Link, Sender
+from proxy.metrics.calls import status_of
 from proxy.net.pipe import Pipe
 from proxy.net.timers import Callback
 from proxy.path import request_body
@@ -83,9 +84,12 @@ class ClientStream(ClientSide):
         if ex.proofs is not None:
             for field in block_of_lines(b"".join(ex.proofs)).fields:
                 extra += literal(field.name, field.value)
+        block = response_block(head)
         ended = head.framing == NO_BODY
         self.whole = ended
-        self.link.codec.send_headers(self.stream, response_block(head), extra, ended)
+        if ended and ex.head.grpc:
+            ex.grpc_status = status_of(block.get(b"grpc-status"))
+        self.link.codec.send_headers(self.stream, block, extra, ended)
         self.link.mark()
         return False
 
@@ -120,6 +124,9 @@ class ClientStream(ClientSide):
             trailers = reader.block
         elif reader.trailers:
             trailers = block_of_lines(reader.trailers)
+        ex = self.ex
+        if trailers is not None and ex is not None and ex.head.grpc:
+            ex.grpc_status = status_of(trailers.get(b"grpc-status"))
         self.sender.finish(trailers)
 
     def answer(self, ex: Exchange, answer: Answer, extra: bytes) -> None:
@@ -128,6 +135,7 @@ class ClientStream(ClientSide):
         codec = self.link.codec
         self.whole = True
         if ex.head.grpc:
+            ex.grpc_status = answers.grpc_status_of(answer)
             head = answers.grpc_head(answer, extra)
             trailers = answers.grpc_trailers(answer)
             if answer.trailers_only:
@@ -147,6 +155,7 @@ class ClientStream(ClientSide):
 
     def end_call(self, ex: Exchange, end: EndCall) -> None:
         self.whole = True
+        ex.grpc_status = status_of(end.status or None)
         trailers = with_status(_NO_FIELDS, end.status, end.message)
         if ex.response is None:
             proofs = b"" if ex.proofs is None else b"".join(ex.proofs)

@@ -1,23 +1,30 @@
 """Every metric and every label in one table each: the exposition, the docs and the tests read these.
 
-Labels stay bounded: what a client or an upstream can choose (paths, hosts, header values) is never one.
+Labels stay bounded: what a client or an upstream can choose (paths, hosts, header values) is never one, but
+for the names of gRPC services and methods, of which a listener has so many and no more.
 """
 
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
+from proxy.metrics.calls import BAD_STATUS, MOST_CALLS
+from rules.http_params import GRPC_CODES
+
 COUNTER: Final = "counter"
 GAUGE: Final = "gauge"
 HISTOGRAM: Final = "histogram"
 
 RULE_SERIES: Final = 1000  # rules with series of their own; the rest is summed up as OTHER
-OTHER: Final = "_other"  # no rule can have this name
+OTHER: Final = "_other"  # no rule can have this name, and no gRPC service
 
 LABELS: Final[dict[str, str]] = {
     "listener": "name of a listener in the configuration",
     "upstream": 'name of an upstream in the configuration, "" where none was chosen',
     "code": "a status of the HTTP registry; its class (2xx) for any other; none without an answer",
+    "service": f"service of a gRPC call; {OTHER} beyond the first {MOST_CALLS} methods of a listener",
+    "method": f"method of a gRPC call, {OTHER} with the service",
+    "grpc_status": "name of the status; none without one, invalid where it is no status of gRPC's",
     "kind": "kind of failure, see proxy/errors.py",
     "rule": f"name of a rule in force; {OTHER} for those beyond the first {RULE_SERIES}",
     "fault": "kind of fault, see rules/faults",
@@ -59,6 +66,12 @@ DURATION_OWN: Final = Metric(
     HISTOGRAM,
     "The same with the time that faults injected taken out.",
     _ROUTE,
+)
+CALLS: Final = Metric(
+    "misrule_grpc_calls",
+    COUNTER,
+    "gRPC calls that ended, by the status that the client got.",
+    ("listener", "service", "method", "grpc_status"),
 )
 BYTES_IN: Final = Metric("misrule_received_bytes", COUNTER, "Bytes of request bodies.", _ROUTE)
 BYTES_OUT: Final = Metric("misrule_sent_bytes", COUNTER, "Bytes of response bodies.", _ROUTE)
@@ -151,6 +164,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     REQUESTS_ACTIVE,
     DURATION,
     DURATION_OWN,
+    CALLS,
     BYTES_IN,
     BYTES_OUT,
     CONNECTIONS,
@@ -192,3 +206,10 @@ def code_label(status: int) -> str:
     if status in KNOWN_CODES:
         return str(status)
     return f"{status // 100}xx" if 100 <= status <= 999 else "none"
+
+
+def grpc_status_label(place: int, size: int) -> str:
+    """Give the label of a place in CallCells.statuses, which has ``size`` of them."""
+    if place < len(GRPC_CODES):
+        return GRPC_CODES[place]
+    return "invalid" if place - size == BAD_STATUS else "none"

@@ -7,6 +7,8 @@ because each route, upstream and listener holds its own cells.  Times are second
 from bisect import bisect_left
 from typing import Final
 
+from proxy.metrics.calls import CallTable
+
 BOUNDS: Final[tuple[float, ...]] = (
     0.0005,
     0.001,
@@ -50,12 +52,14 @@ class RouteCells:
     exchange with its whole time.  Only those that had time injected are also in ``injected_gross`` (whole
     time) and ``injected_net`` (injected time taken out): the distribution without injection is
     ``duration - injected_gross + injected_net``, and the un-faulted path pays for one histogram.
+    ``calls`` counts the gRPC calls of the listener, whatever the upstream.
     """
 
     __slots__ = (
         "active",
         "bytes_in",
         "bytes_out",
+        "calls",
         "duration",
         "injected_gross",
         "injected_net",
@@ -64,7 +68,7 @@ class RouteCells:
         "upstream",
     )
 
-    def __init__(self, listener: str, upstream: str) -> None:
+    def __init__(self, listener: str, upstream: str, calls: CallTable | None = None) -> None:
         self.listener: str = listener
         self.upstream: str = upstream
         self.statuses: list[int] = [0] * 1000
@@ -74,6 +78,7 @@ class RouteCells:
         self.bytes_in: int = 0
         self.bytes_out: int = 0
         self.active: int = 0
+        self.calls: CallTable = CallTable() if calls is None else calls
 
 
 class ListenerCells:
@@ -113,6 +118,7 @@ class WorkerCells:
         self.routes: list[RouteCells] = []
         self.listeners: list[ListenerCells] = []
         self.upstreams: list[UpstreamCells] = []
+        self.calls: dict[str, CallTable] = {}  # by listener
         self.internal_errors: int = 0
         self.waiting: int = 0  # exchanges that a fault delays or stalls right now
 
@@ -121,7 +127,8 @@ class WorkerCells:
         for cells in self.routes:
             if cells.listener == listener and cells.upstream == upstream:
                 return cells
-        made = RouteCells(listener, upstream)
+        calls = self.calls.setdefault(listener, CallTable())
+        made = RouteCells(listener, upstream, calls)
         self.routes.append(made)
         return made
 

@@ -20,6 +20,7 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from proxy.metrics import catalogue
+from proxy.metrics.calls import CallCells, CallTable
 from proxy.metrics.catalogue import OTHER, RULE_SERIES, Metric
 from proxy.metrics.cells import BOUNDS, Histogram, RouteCells, WorkerCells
 from proxy.metrics.reloads import Reloads
@@ -60,7 +61,7 @@ class Exposition(Collector):
     def collect(self) -> Iterable[Family]:
         """Give all families with their samples."""
         cells, sources = self._sources.cells, self._sources
-        families = [*_routes(cells.routes), *_listeners(cells), *_upstreams(cells)]
+        families = [*_routes(cells.routes), _calls(cells.calls), *_listeners(cells), *_upstreams(cells)]
         families += _rules(sources.snapshot())
         families += _state(sources)
         return [*families, *self._process.collect()]
@@ -141,6 +142,24 @@ def _routes(routes: list[RouteCells]) -> list[Family]:
         _histogram(catalogue.DURATION_OWN, own),
         _counter(catalogue.BYTES_IN, [(labels, cells.bytes_in) for labels, cells in named]),
         _counter(catalogue.BYTES_OUT, [(labels, cells.bytes_out) for labels, cells in named]),
+    ]
+
+
+def _calls(tables: dict[str, CallTable]) -> Family:
+    rows: list[Row] = []
+    for listener, table in tables.items():
+        for cells in table.by_path.values():
+            rows += _statuses(cells, (listener, cells.service, cells.method))
+        rows += _statuses(table.other, (listener, OTHER, OTHER))
+    return _counter(catalogue.CALLS, rows)
+
+
+def _statuses(cells: CallCells, names: tuple[str, ...]) -> list[Row]:
+    size = len(cells.statuses)
+    return [
+        ((*names, catalogue.grpc_status_label(place, size)), count)
+        for place, count in enumerate(cells.statuses)
+        if count
     ]
 
 

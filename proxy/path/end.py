@@ -6,6 +6,7 @@ from proxy import errors
 from proxy.errors import Failure
 from proxy.exchange import Exchange
 from proxy.listener import Listener
+from proxy.metrics.calls import CallCells
 from proxy.performer import Performance, Then
 from proxy.shaping import CallEnding
 from proxy.worker import Worker
@@ -240,9 +241,24 @@ def _account(ex: Exchange) -> None:
     if ex.injected > 0.0:
         cells.injected_gross.observe(took)
         cells.injected_net.observe(max(0.0, took - ex.injected))
+    if ex.head.grpc:
+        _count_call(ex)
     log = worker.log
     if log.wants_access or (ex.injected_by is not None and log.wants_injected):
         _write_access(ex, took)
+
+
+def _count_call(ex: Exchange) -> None:
+    """Count a gRPC call by its method and the status that the client saw."""
+    head = ex.head
+    table = ex.cells.calls
+    known = head.counted
+    if isinstance(known, CallCells) and known.table is table:
+        known.statuses[ex.grpc_status] += 1
+        return
+    found = table.find(head.path)
+    head.counted = found
+    found.statuses[ex.grpc_status] += 1
 
 
 def _write_access(ex: Exchange, took: float) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 
 from proxy import errors
 from proxy.exchange import Exchange
+from proxy.metrics.calls import status_of
 from proxy.path import end, response_body
 from proxy.performer import Then
 from proxy.wire.errors import ProtocolError
@@ -71,9 +72,7 @@ def learn(facts: Facts, head: Head) -> None:
         facts.response_headers = head.fields
     block = head.block
     if isinstance(block, Block):  # the trailers are in the head where a call failed at once
-        status = block.get(b"grpc-status")
-        if status is not None and status.isdigit():
-            facts.grpc_status = int(status)
+        facts.grpc_status = status_of(block.get(b"grpc-status"))
 
 
 def forward(ex: Exchange, head: Head) -> None:

@@ -149,6 +149,7 @@ class Head:
     written: bytes = b""  # as it is passed on where nothing is added to it
     # of HTTP/2
     grpc: bool = False  # a gRPC call, by its content type
+    counted: object | None = None  # where the calls of this head are counted
     block: object | None = None  # the header block that this was made of
     translated: object | None = None  # the header block that was made of this
 

@@ -146,3 +146,20 @@ def test_compressed(shop_of_calls: Backend, call: Call, compress: str) -> None:
     message = ask({"size": 300_000, "compress": compress != "request"}).ljust(200_000)
     got = call(Rpc(shop_of_calls.address, "UnaryCall", (message,), compressed=compress != "answer"))
     assert (got.code, got.messages) == ("OK", [bytes(300_000)])
+
+
+def test_calls_are_counted_by_method_and_status(backend: Backend, call: Call) -> None:
+    """What each client saw is what the metric says."""
+    labels = {"listener": "web", "service": "misrule.test.TestService"}
+    wanted = [("EmptyCall", "OK", b""), ("UnaryCall", "NOT_FOUND", ask({"status": [5, "no"]}))]
+    wanted.append(("NoSuchCall", "UNIMPLEMENTED", b""))
+    for method, status, message in wanted:
+
+        def counted(method: str = method, status: str = status) -> float:
+            return backend.proxy.metric(
+                "misrule_grpc_calls_total", **labels, method=method, grpc_status=status
+            )
+
+        before = counted()
+        assert call(Rpc(backend.address, method, (message,))).code == status
+        eventually(lambda before=before: counted() == before + 1)  # type: ignore[misc]

@@ -5,11 +5,13 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from proxy.metrics import catalogue
+from proxy.metrics.calls import BAD_STATUS, NO_STATUS
 from proxy.metrics.catalogue import COUNTER, LABELS, METRICS, OTHER, RULE_SERIES, code_label
 from proxy.metrics.cells import ListenerCells, UpstreamCells, WorkerCells
 from proxy.metrics.exposition import Exposition, Sources
 from proxy.metrics.reloads import Reloads
 from rules.compile import compile_rules
+from rules.http_params import GRPC_CODES
 from rules.parse import parse_rule
 from rules.phases import NAMES
 from rules.snapshot import Snapshot
@@ -205,6 +207,21 @@ async def test_connections_pools_and_failures(scraped: Scraped) -> None:
         }.items()
     }
     assert list(found.values()) == [9, 3, 1, 2, 1, 5, 4, 3, 60, 1, 7, 1, 8, 1, 1]
+
+
+async def test_calls_by_method_and_status(scraped: Scraped) -> None:
+    table = scraped.cells.route("web", "pay").calls
+    add, other = table.find(b"/shop.Cart/Add"), table.find(b"/no-name")
+    for place in range(17):
+        add.statuses[place] = place + 1
+    add.statuses[NO_STATUS], add.statuses[BAD_STATUS], other.statuses[12] = 100, 200, 300
+    labels = {"listener": "web", "service": "shop.Cart", "method": "Add"}
+    found = [await scraped.value("misrule_grpc_calls_total", **labels, grpc_status=one) for one in GRPC_CODES]
+    assert found == list(range(1, 18))
+    assert await scraped.value("misrule_grpc_calls_total", **labels, grpc_status="none") == 100
+    assert await scraped.value("misrule_grpc_calls_total", **labels, grpc_status="invalid") == 200
+    labels |= {"service": OTHER, "method": OTHER}
+    assert await scraped.value("misrule_grpc_calls_total", **labels, grpc_status="UNIMPLEMENTED") == 300
 
 
 async def test_reloads_build_and_what_was_lost(scraped: Scraped) -> None:
