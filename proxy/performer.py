@@ -26,6 +26,7 @@ from rules.actions import (
     Hold,
     Nothing,
     Reset,
+    ShapeHandshake,
     Wait,
     WaitForDeadline,
 )
@@ -134,6 +135,11 @@ class Performance:
         elif isinstance(action, Close):
             self.ending.injected(ex, self.plan, chosen)
             self.ending.close(ex, action, fault.side)
+            return True
+        elif isinstance(action, ShapeHandshake):
+            # The connection was open before: its client shall come again, and meet what it now meets.
+            self.ending.injected(ex, self.plan, chosen)
+            self.ending.close(ex, _CLOSE, fault.side)
             return True
         elif isinstance(action, GoAway):
             ex.client.dismiss(action)

@@ -111,12 +111,14 @@ class Close(Action):
     """End the connection with a clean FIN before the message is complete.
 
     HTTP/2 says GOAWAY first: ``goaway``, or one that names the exchange before this one as the last.
+    ``close_notify`` False: over TLS the alert that announces the end is left out (RFC 8446, section 6.1).
     """
 
-    __slots__ = ("goaway",)
+    __slots__ = ("close_notify", "goaway")
 
-    def __init__(self, goaway: GoAway | None = None) -> None:
+    def __init__(self, goaway: GoAway | None = None, close_notify: bool = True) -> None:
         self.goaway: GoAway | None = goaway
+        self.close_notify: bool = close_notify
 
 
 class Nothing(Action):
@@ -230,3 +232,73 @@ class Disturb(Action):
             or self.padding
             or self.frame_size
         )
+
+
+# How far a TLS handshake gets before it is cut or held up.
+CLIENT_HELLO: Final = 0  # the ClientHello came, nothing was sent
+SERVER_HELLO: Final = 1  # ServerHello was sent, and nothing after it
+FINISHED: Final = 2  # both sides' Finished went through: the client believes that all is well
+
+# What happens to a handshake there.
+CUT_PAUSE: Final = 0
+CUT_RESET: Final = 1
+CUT_CLOSE: Final = 2
+CUT_ALERT: Final = 3
+
+
+class CutHandshake:
+    """What stops a TLS handshake, and how far it gets: part of ``ShapeHandshake``.
+
+    ``seconds``: how long CUT_PAUSE lasts (``FOREVER``: until the client gives up).  ``alert``: the number
+    that CUT_ALERT sends (RFC 8446, section 6), followed by FIN.
+    """
+
+    __slots__ = ("alert", "at", "how", "seconds")
+
+    def __init__(self, at: int, how: int, seconds: float = 0.0, alert: int = -1) -> None:
+        self.at: int = at
+        self.how: int = how
+        self.seconds: float = seconds
+        self.alert: int = alert
+
+
+class ShapeHandshake(Action):
+    """Shake hands over TLS in this way; on a connection that is open: end it, so that its client comes again.
+
+    ``certificate`` is a flavour by name, "": the listener's own; ``expires_in``: the seconds that belong to
+    the flavour of that name.  ``max_version`` is the greatest version of the protocol by its number on the
+    wire (0x0303: TLS 1.2), 0: as ever.  ``ciphers``: a list as OpenSSL writes it, "": as ever.  ``alpn``: the
+    only protocol to choose (RFC 7301), b"": choose none, None: as ever.  ``bad_record``: the first record
+    behind the handshake fails authentication.
+    """
+
+    __slots__ = (
+        "alpn",
+        "bad_record",
+        "certificate",
+        "ciphers",
+        "cut",
+        "expires_in",
+        "max_version",
+        "reject_client_certificate",
+    )
+
+    def __init__(
+        self,
+        certificate: str = "",
+        expires_in: float = 0.0,
+        max_version: int = 0,
+        ciphers: str = "",
+        alpn: bytes | None = None,
+        reject_client_certificate: bool = False,
+        bad_record: bool = False,
+        cut: CutHandshake | None = None,
+    ) -> None:
+        self.certificate: str = certificate
+        self.expires_in: float = expires_in
+        self.max_version: int = max_version
+        self.ciphers: str = ciphers
+        self.alpn: bytes | None = alpn
+        self.reject_client_certificate: bool = reject_client_certificate
+        self.bad_record: bool = bad_record
+        self.cut: CutHandshake | None = cut

@@ -7,14 +7,14 @@ from rules.draw import Draws
 from rules.fault import ON_NEXT, ON_OPEN, Fault
 from rules.matchers import Matcher
 from rules.model import Rule
-from rules.phases import TLS
+from rules.phases import ACCEPT, TLS
 from rules.sample import RuleState, Sampling
 
 
 class SampledFault:
     """One fault of a rule: its place (from 0), its own sampling if any, its draws."""
 
-    __slots__ = ("draws", "fault", "number", "of_connection", "on", "sampling")
+    __slots__ = ("draws", "fault", "number", "on", "sampling")
 
     def __init__(self, fault: Fault, number: int, draws: Draws, sampling: Sampling | None) -> None:
         self.fault: Fault = fault
@@ -22,13 +22,13 @@ class SampledFault:
         self.draws: Draws = draws
         self.sampling: Sampling | None = sampling
         self.on: int = fault.on
-        self.of_connection: bool = fault.phase <= TLS
 
 
 # Which of a rule's faults a draw is about.
 OF_EXCHANGE: Final = 0
 OF_CONNECTION: Final = 1
-OF_OPEN: Final = 2
+OF_HANDSHAKE: Final = 2
+OF_OPEN: Final = 3
 
 
 class CompiledRule:
@@ -41,6 +41,7 @@ class CompiledRule:
         "exchange",
         "final",
         "fingerprint",
+        "handshake",
         "headers",
         "host",
         "name",
@@ -91,14 +92,17 @@ class CompiledRule:
         self.headers: list[HeaderCondition] = []
         # The faults by what a draw may be about.
         self.exchange: list[SampledFault] = []
-        self.connection: list[SampledFault] = []
+        self.connection: list[SampledFault] = []  # those of accept
+        self.handshake: list[SampledFault] = []  # those of tls
         self.open: list[SampledFault] = []
         self.selective: bool = False  # some fault does not act on whatever connection there is
 
     def add_fault(self, fault: SampledFault) -> None:
         """Add the next fault of the rule."""
-        if fault.of_connection:
+        if fault.fault.phase == ACCEPT:
             self.connection.append(fault)
+        elif fault.fault.phase == TLS:
+            self.handshake.append(fault)
         else:
             self.exchange.append(fault)
         if fault.on == ON_OPEN:

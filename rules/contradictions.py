@@ -88,4 +88,4 @@ def _known_at(match: dict[str, Any], sample: Sample | None) -> Iterator[tuple[st
 def _sticky_known_at(sample: Sample | None) -> int:
     if sample is None or sample.sticky in ("", "source"):
         return phases.ACCEPT
-    return phases.REQUEST_HEAD
+    return phases.TLS if sample.sticky == "sni" else phases.REQUEST_HEAD

@@ -101,7 +101,7 @@ def _judge(condition: Condition, facts: Facts) -> dict[str, Any]:
 
 
 def _in_place(rule: CompiledRule) -> list[SampledFault]:
-    return sorted(rule.connection + rule.exchange, key=lambda fault: fault.number)
+    return sorted(rule.connection + rule.handshake + rule.exchange, key=lambda fault: fault.number)
 
 
 def _fault(fault: SampledFault) -> dict[str, Any]:

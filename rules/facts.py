@@ -43,6 +43,7 @@ class Facts:
         "response_status",
         "sni",
         "source",
+        "tls",
         "upstream",
     )
 
@@ -50,7 +51,8 @@ class Facts:
         self.listener: str = listener
         self.source: str = source  # the client's IP address as text, "" where there is none (unix socket)
         self.protocols: int = protocols
-        self.sni: bytes | None = None
+        self.tls: bool = False  # the client speaks TLS: its ClientHello has come
+        self.sni: bytes | None = None  # as it came; None: the client named none
         self.upstream: str = ""  # the name of the upstream that the route chose
         self.method: bytes = b""
         self.host: bytes = b""  # lower-case, without port

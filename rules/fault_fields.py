@@ -20,6 +20,16 @@ def phase_field(allowed: tuple[int, ...], default: int = -1) -> Field:
     return Field(Choice(names), phases.NAMES[default] if default >= 0 else None, "the phase where it acts")
 
 
+def on_field() -> Field:
+    """Make the field ``on:`` of a fault that acts on connections."""
+    return Field(
+        Choice({"next": ON_NEXT, "new": ON_NEW, "open": ON_OPEN}),
+        None,
+        "next: from the next exchange on, new: on new connections only, "
+        "open: at once on what is open, then as new; open for rules of tcp alone, else next",
+    )
+
+
 def connection_fields() -> dict[str, Field]:
     """Make the fields of a fault that acts on a connection, in any phase."""
     everywhere = tuple(range(phases.COUNT))
@@ -33,12 +43,7 @@ def connection_fields() -> dict[str, Field]:
             "client",
             "the leg it acts on; the other ends as a real proxy would end it",
         ),
-        "on": Field(
-            Choice({"next": ON_NEXT, "new": ON_NEW, "open": ON_OPEN}),
-            None,
-            "next: from the next exchange on, new: on new connections only, "
-            "open: at once on what is open, then as new; open for rules of tcp alone, else next",
-        ),
+        "on": on_field(),
     }
 
 
@@ -61,6 +66,11 @@ def settle(fault: Fault, values: Values) -> None:
     """Give a fault that was just made what its connection fields say."""
     fault.after_bytes = values["after_bytes"] or 0
     fault.side = values["side"]
+    settle_on(fault, values)
+
+
+def settle_on(fault: Fault, values: Values) -> None:
+    """Give a fault that was just made what its field ``on:`` says."""
     fault.on = ON_NEXT if values["on"] is None else values["on"]
 
 

@@ -27,12 +27,14 @@ _COOKIE: Final = 1
 _QUERY: Final = 2
 _SOURCE: Final = 3
 _PATH: Final = 4
+_SNI: Final = 5
 _KINDS: Final[dict[str, int]] = {
     "header": _HEADER,
     "cookie": _COOKIE,
     "query": _QUERY,
     "source": _SOURCE,
     "path": _PATH,
+    "sni": _SNI,
 }
 
 
@@ -69,6 +71,8 @@ class StickyKey:
             return found[0] if found else b""
         if self._kind == _SOURCE:
             return facts.source.encode()
+        if self._kind == _SNI:
+            return (facts.sni or b"").lower()
         return facts.path
 
 

@@ -6,7 +6,7 @@ A ``Snapshot`` never changes.  What lives on from exchange to exchange (ordinals
 
 from typing import Final
 
-from rules.compiled import OF_CONNECTION, OF_EXCHANGE, OF_OPEN, CompiledRule
+from rules.compiled import OF_CONNECTION, OF_EXCHANGE, OF_HANDSHAKE, OF_OPEN, CompiledRule
 from rules.conditions import all_hold
 from rules.facts import Facts
 from rules.index import Index
@@ -189,6 +189,7 @@ class Snapshot:
         self.empty: bool = not rules
         self.indexes: dict[str, Index] = {}
         self._connection_rules: list[CompiledRule] = [rule for rule in rules if rule.connection]
+        self._handshake_rules: list[CompiledRule] = [rule for rule in rules if rule.handshake]
         self._open_rules: list[CompiledRule] = [rule for rule in rules if rule.open]
 
     def index_for(self, listener: str) -> Index:
@@ -212,10 +213,16 @@ class Snapshot:
         return self._plan(candidates, facts, OF_EXCHANGE, opened_version)
 
     def plan_connection(self, facts: Facts, opened_version: int) -> Plan | None:
-        """Plan a new connection: only faults of the phases accept and tls."""
+        """Plan a new connection: only faults of the phase accept."""
         if not self._connection_rules:
             return None
         return self._plan(self._connection_rules, facts, OF_CONNECTION, opened_version)
+
+    def plan_handshake(self, facts: Facts, opened_version: int) -> Plan | None:
+        """Plan a handshake over TLS whose ClientHello has come: only faults of the phase tls."""
+        if not self._handshake_rules:
+            return None
+        return self._plan(self._handshake_rules, facts, OF_HANDSHAKE, opened_version)
 
     def plan_open(self, facts: Facts, opened_version: int, previous: "Snapshot") -> Plan | None:
         """Plan for a connection that is open while this snapshot comes after ``previous``.

@@ -20,7 +20,17 @@ from proxy.path import end, response_head
 from proxy.performer import Then
 from proxy.worker import Releasable, Worker
 from rules import phases
-from rules.actions import THEN_CLOSE, THEN_CONTINUE, Action, Close, Hold, Reset, Wait
+from rules.actions import (
+    THEN_CLOSE,
+    THEN_CONTINUE,
+    Action,
+    Close,
+    Hold,
+    Nothing,
+    Reset,
+    ShapeHandshake,
+    Wait,
+)
 from rules.compiled import CompiledRule
 from rules.facts import HTTP2, Facts
 from rules.plan import Chosen
@@ -256,7 +266,10 @@ class Greeting(Releasable):
             if self._withdrawn(chosen):
                 chosen.cancel()
                 continue
-            if self._act(chosen, chosen.fault.decide(facts, chosen.dice)):
+            action = chosen.fault.decide(facts, chosen.dice)
+            if isinstance(action, Nothing):
+                chosen.cancel()
+            elif self._act(chosen, action):
                 return
         self._done()
         connection.go_on_reading()
@@ -276,9 +289,9 @@ class Greeting(Releasable):
             self._hold(chosen, action.seconds, action.then)
             return True
         self._prove(chosen)
-        if isinstance(action, (Reset, Close)):
+        if isinstance(action, (Reset, Close, ShapeHandshake)):
             self._done()
-            self._end(isinstance(action, Close))
+            self._end(not isinstance(action, Reset))
             return True
         return False
 

@@ -10,6 +10,7 @@ from rules.faults.grpc import GrpcFault
 from rules.faults.http2 import Http2Fault
 from rules.faults.reset import ResetFault
 from rules.faults.stall import StallFault
+from rules.faults.tls import TlsFault
 
 FAULTS: Final[dict[str, type[Fault]]] = {
     "delay": DelayFault,
@@ -19,10 +20,11 @@ FAULTS: Final[dict[str, type[Fault]]] = {
     "stall": StallFault,
     "grpc": GrpcFault,
     "http2": Http2Fault,
+    "tls": TlsFault,
 }
 
 # Kinds that the rule language has and this version does not: their error says so.
 LATER: Final = (
     "throttle", "drip", "loss", "truncate", "corrupt", "rewrite", "duplicate", "limit",
-    "connect", "dns", "tls", "breaker",
+    "connect", "dns", "breaker",
 )  # fmt: skip

@@ -29,8 +29,28 @@ def test_what_it_refuses(fields: str, path: str, words: str) -> None:
     assert words in found
 
 
-def test_close_notify_comes_later() -> None:
-    assert "not supported by this version (it comes with TLS)" in problem("{close: {close_notify: false}}")
+@pytest.mark.parametrize(
+    ("fields", "said"), [("{}", True), ("{close_notify: true}", True), ("{close_notify: false}", False)]
+)
+def test_the_end_of_tls_is_announced_unless_told_otherwise(fields: str, said: bool) -> None:
+    close = read(f"{{close: {fields}}}").decide(FACTS, dice())
+    assert isinstance(close, Close)
+    assert close.close_notify is said
+
+
+BAD_ENDS = [
+    ("{close_notify: 0}", "expected true or false"),
+    ("{close_notify: false, at: accept}", "at accept there is no TLS yet whose end could be announced"),
+    ("{close_notify: false, at: tls}", "at tls there is no TLS yet"),
+    ("{close_notify: false, goaway: {graceful: true}}", "a graceful end is announced"),
+]
+
+
+@pytest.mark.parametrize(("fields", "words"), BAD_ENDS)
+def test_where_no_end_can_be_left_unannounced(fields: str, words: str) -> None:
+    found = problem(f"{{close: {fields}}}")
+    assert found.startswith("close.close_notify: ")
+    assert words in found
 
 
 GOAWAYS: list[tuple[str, tuple[int, bytes, int]]] = [

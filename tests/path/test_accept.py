@@ -305,6 +305,19 @@ async def test_the_next_exchange_of_a_connection_that_was_open(on: str, acts: bo
     assert client.aborted == acts
 
 
+@pytest.mark.parametrize("fault", ["tls: {certificate: expired, on: open}", "reset: {at: tls}"])
+async def test_what_belongs_to_a_handshake_leaves_a_connection_without_one_alone(fault: str) -> None:
+    stage = Stage()
+    client = await idle(stage)
+    stage.change_rules(rule(fault))
+    assert (client.aborted, client.ended) == (False, False)
+    client.gives(GET)
+    stage.client().gives(GET)
+    await stage.turn()
+    assert len(stage.loop.upstreams) >= 1
+    assert injected(stage) == [0]
+
+
 @pytest.mark.parametrize("on", ["next", "new", "open"])
 async def test_each_acts_on_connections_that_come_later(on: str) -> None:
     stage = Stage()

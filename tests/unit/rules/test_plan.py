@@ -1,7 +1,7 @@
 """What a rule that fires reserves, and when it gives it back."""
 
 from rules.fault import ON_NEW, ON_OPEN
-from rules.model import Match, ResponseMatch, Sample
+from rules.model import Match, ResponseMatch, Sample, Text
 from rules.phases import ACCEPT, END, REQUEST_BODY, REQUEST_HEAD, RESPONSE_BODY, RESPONSE_HEAD, TLS
 from rules.sample import RuleState
 from rules.snapshot import Plan, Snapshot
@@ -416,9 +416,32 @@ def test_connections_have_plans_of_their_own() -> None:
     assert made is not None
     assert [phase is not None for phase in made.phases[:3]] == [True, False, False]
     assert compiled.plan_connection(facts(source="198.51.100.1"), 1) is None
-    assert names(compiled.plan_connection(facts(listener="other", source=""), 1)) == ["handshake"]
+    other = facts(listener="other", source="")
+    assert compiled.plan_connection(other, 1) is None
+    assert names(compiled.plan_handshake(other, 1)) == ["handshake"]
+    assert compiled.plan_handshake(facts(), 1) is None
+    assert (state(compiled, "refuse").matches, state(compiled, "handshake").matches) == (1, 1)
     assert names(plan(compiled, facts())) == ["refuse"]
     assert snapshot(rule()).plan_connection(facts(), 1) is None
+    assert snapshot(rule()).plan_handshake(facts(), 1) is None
+
+
+def test_a_handshake_is_matched_and_sampled_by_the_name_that_the_client_asked_for() -> None:
+    suffix = Match(sni=Text("suffix", ".example"))
+    compiled = snapshot(rule(match=suffix, sample=Sample(sticky="sni", percent=500_000), faults=[pause(TLS)]))
+
+    def hit(sni: bytes) -> bool:
+        met = facts()
+        met.sni = sni
+        return compiled.plan_handshake(met, 1) is not None
+
+    sent = [b"%d.example" % number for number in range(200)]
+    verdicts = [hit(sni) for sni in sent]
+    assert 60 < sum(verdicts) < 140
+    assert [hit(sni.upper()) for sni in sent] == verdicts
+    assert not any(hit(b"%d.test" % number) for number in range(20))
+    assert compiled.plan_handshake(facts(), 1) is None
+    assert (state(compiled).matches, state(compiled).keyless) == (400, 0)
 
 
 def test_on_new_spares_connections_that_were_open() -> None:

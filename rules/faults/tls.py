@@ -1,0 +1,112 @@
+"""tls: a handshake that goes wrong for one reason and no other."""
+
+from typing import ClassVar, Final
+
+from rules.actions import (
+    CLIENT_HELLO,
+    CUT_PAUSE,
+    FINISHED,
+    FOREVER,
+    SERVER_HELLO,
+    Action,
+    CutHandshake,
+    Nothing,
+    ShapeHandshake,
+)
+from rules.draw import Dice
+from rules.facts import Facts
+from rules.fault import Fault
+from rules.fault_fields import on_field, settle_on
+from rules.params import BadValue, Bool, Choice
+from rules.phases import TLS
+from rules.records import Field, Record, Values, at
+from rules.tls_params import CIPHERS, Alpn, Flavour, Handshake, MaxVersion, refuse
+
+_NOTHING: Final = Nothing()
+_SHAPES: Final = (
+    "certificate", "max_version", "ciphers", "alpn", "client_certificate", "bad_record",
+)  # fmt: skip
+# What a client cannot meet any more once the handshake was ended so early.
+_LOST: Final[dict[int, tuple[str, ...]]] = {
+    CLIENT_HELLO: _SHAPES,
+    SERVER_HELLO: ("certificate", "client_certificate", "bad_record"),
+    FINISHED: ("client_certificate", "bad_record"),
+}
+_PLACES: Final[dict[str, int]] = {
+    "client_hello": CLIENT_HELLO,
+    "server_hello": SERVER_HELLO,
+    "finished": FINISHED,
+}
+
+
+class TlsFault(Fault):
+    """The client meets a server with this defect, also where it holds a session ticket."""
+
+    KIND: ClassVar[str] = "tls"
+    PARAMS: ClassVar[Record[Values]] = Record(
+        {
+            "certificate": Field(Flavour(), None, "what is wrong with the certificate"),
+            "handshake": Field(Handshake(), None, "what holds up or ends the handshake"),
+            "at": Field(
+                Choice(_PLACES), None, "how far the handshake gets before: client_hello, unless given"
+            ),
+            "max_version": Field(MaxVersion(), None, "the server speaks no newer version of TLS"),
+            "ciphers": Field(CIPHERS, None, "the server has these ciphers only"),
+            "alpn": Field(Alpn(), None, "the server has this protocol only; none: it knows no ALPN"),
+            "client_certificate": Field(
+                Choice({"reject": True}), None, "the server asks for a certificate, and takes none"
+            ),
+            "bad_record": Field(Bool(), None, "true: the first record behind the handshake is damaged"),
+            "on": on_field(),
+        },
+        short="certificate",
+        later={"side": "faults of an upstream's TLS come with TLS to upstreams"},
+        human="the flavour of a certificate such as expired, or a mapping such as {handshake: reset}",
+    )
+
+    def __init__(self, shape: ShapeHandshake) -> None:
+        super().__init__(TLS)
+        self.shape: ShapeHandshake = shape
+        cut = shape.cut
+        # What comes later in the handshake leaves room for others before it.
+        self.ends_exchange = cut is not None and cut.at == CLIENT_HELLO and _ends(cut)
+
+    @classmethod
+    def build(cls, values: Values) -> Fault:
+        """Make it."""
+        if values["bad_record"] is False:
+            raise at(("bad_record",), "expected true, or no bad_record")
+        cut: CutHandshake | None = values["handshake"]
+        if cut is None and values["at"] is not None:
+            raise at(("at",), "at: says where handshake: acts, and there is none")
+        if cut is None and all(values[name] is None for name in _SHAPES):
+            raise BadValue(f"expected at least one of {', '.join((*_SHAPES, 'handshake'))}")
+        if values["client_certificate"] is not None:
+            refuse(values, ("bad_record",), "no record follows a handshake whose client is rejected")
+        if cut is not None:
+            cut = CutHandshake(values["at"] or CLIENT_HELLO, cut.how, cut.seconds, cut.alert)
+            if _ends(cut):
+                refuse(values, _LOST[cut.at], "the handshake ends before a client can meet this")
+        flavour, expires_in = values["certificate"] or ("", 0.0)
+        shape = ShapeHandshake(
+            flavour,
+            expires_in,
+            values["max_version"] or 0,
+            values["ciphers"] or "",
+            values["alpn"],
+            values["client_certificate"] is not None,
+            values["bad_record"] is not None,
+            cut,
+        )
+        fault = TlsFault(shape)
+        settle_on(fault, values)
+        return fault
+
+    def decide(self, facts: Facts, dice: Dice) -> Action:
+        """Shape the handshake of a connection that has one."""
+        return self.shape if facts.tls else _NOTHING
+
+
+def _ends(cut: CutHandshake) -> bool:
+    """Tell whether nothing follows; nor does anything follow a stall without a time."""
+    return cut.how != CUT_PAUSE or cut.seconds == FOREVER
