@@ -126,7 +126,7 @@ BAD = [
     (records(b"\1" + (LIMIT + 1).to_bytes(3, "big")), 50, "a ClientHello of 65537 bytes: at most 65536"),
     (records(message(b"x" * 60000, session=b"")[:30000], 1), 22, "a ClientHello in too many records"),
     (records(b"\1" + vector(3, b"\3\3" + b"r" * 31)), 50, "the ClientHello ends within its random bytes"),
-    (records(b"\1" + vector(3, b"\3\3" + bytes(32) + b"\5")), 50, "the ClientHello ends within the session id"),
+    (records(b"\1" + vector(3, bytes(34) + b"\5")), 50, "the ClientHello ends within the session id"),
     (records(message(b"", ciphers=b"\x13\1\x13")), 50, "cipher suites of an odd length"),
     (records(message(b"\0")), 50, "the ClientHello ends within an extension"),
     (records(message(b"\0\0\0\\9")), 50, "the ClientHello ends within extension 0"),
