@@ -123,6 +123,7 @@ def _add_conditions(compiled: CompiledRule, match: Match) -> None:
     conditions.extend(_request_conditions(match))
     if match.response is not None:
         compiled.response.extend(_response_conditions(match.response))
+        compiled.of_trailers = bool(match.response.grpc_status)
     compiled.of_exchange = bool(compiled.response) or any(part.of_exchange for part in conditions)
 
 

@@ -46,6 +46,7 @@ class CompiledRule:
         "host",
         "name",
         "of_exchange",
+        "of_trailers",
         "open",
         "order",
         "path",
@@ -84,6 +85,7 @@ class CompiledRule:
         self.state: RuleState = state
         self.conditions: list[Condition] = []
         self.response: list[Condition] = []  # what can only be known when the answer's head is there
+        self.of_trailers: bool = False  # of that, something is in the trailers where there are any
         self.of_exchange: bool = False  # some condition looks at a request
         self.sampling: Sampling = sampling
         # The same conditions once more, as the index asks them before there are facts.

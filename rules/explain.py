@@ -9,7 +9,7 @@ from rules.compiled import OF_EXCHANGE, CompiledRule, SampledFault
 from rules.conditions import Condition
 from rules.draw import MILLION
 from rules.facts import Facts
-from rules.phases import NAMES, RESPONSE_HEAD, TLS
+from rules.phases import END, NAMES, RESPONSE_HEAD, TLS
 from rules.plan import eligible
 from rules.sample import FIRES, NO_KEY, NOT_DRAWN, NOT_THIS_ONE, TOO_MANY_ACTIVE, Sampling, Tally, unit_of
 from rules.snapshot import Snapshot
@@ -22,6 +22,10 @@ FIRES_NOW: Final = "fires"
 SHADOWS: Final = "shadow"
 WAITS: Final = "needs_response"  # all that can be known at the request holds
 PASSED_OVER: Final = "passed_over"  # a final rule before it fires
+
+# Of faults of a rule that looks at what may be in the trailers.
+TRAILERS_ONLY: Final = "only where the answer is trailers alone: else its gRPC status comes too late"
+BEHIND_BODY: Final = "behind the body, where the gRPC status is known"
 
 
 class _Planned:
@@ -42,9 +46,9 @@ def explain(snapshot: Snapshot, facts: Facts, opened_version: int | None = None)
 
     Entries hold ``rule``, ``outcome``, ``conditions`` (part, wanted, seen, holds; the parts after the first
     that fails are judged too), ``failed`` (the first that does not hold, or None), ``sample`` (each part in
-    words) and ``faults`` (kind, phase, ``order`` among all that would be done from 1, ``cancelled_by`` a
-    rule that ends the exchange before).  Without an answer in the facts (``response_status`` 0) rules that
-    look at it are reported as far as they can be known.
+    words) and ``faults`` (kind, phase, ``note`` on its time, ``order`` among all that would be done
+    from 1, ``cancelled_by`` a rule that ends the exchange before).  Without an answer in the facts
+    (``response_status`` 0) rules that look at it are reported as far as they can be known.
     """
     opened = snapshot.version if opened_version is None else opened_version
     entries: list[dict[str, Any]] = []
@@ -87,7 +91,7 @@ def _entry(rule: CompiledRule, facts: Facts, opened: int) -> dict[str, Any]:
         "conditions": conditions,
         "failed": failed,
         "sample": sample,
-        "faults": [_fault(fault) for fault in _in_place(rule)],
+        "faults": [_fault(fault, rule.of_trailers) for fault in _in_place(rule)],
     }
 
 
@@ -104,7 +108,10 @@ def _in_place(rule: CompiledRule) -> list[SampledFault]:
     return sorted(rule.connection + rule.handshake + rule.exchange, key=lambda fault: fault.number)
 
 
-def _fault(fault: SampledFault) -> dict[str, Any]:
+def _fault(fault: SampledFault, of_trailers: bool) -> dict[str, Any]:
+    note = ""
+    if of_trailers and RESPONSE_HEAD <= fault.fault.phase < END:
+        note = BEHIND_BODY if fault.fault.at_end else TRAILERS_ONLY
     return {
         "number": fault.number,
         "kind": fault.fault.KIND,
@@ -113,6 +120,7 @@ def _fault(fault: SampledFault) -> dict[str, Any]:
         "order": None,
         "cancelled_by": None,
         "why_not": "",
+        "note": note,
     }
 
 

@@ -18,6 +18,7 @@ from mypy_extensions import mypyc_attr
 from rules.actions import Action
 from rules.draw import Dice
 from rules.facts import Facts
+from rules.phases import END, RESPONSE_BODY
 from rules.records import Record, Values
 
 # side: which leg of the exchange a fault on a connection or a body acts on.
@@ -45,7 +46,15 @@ class Fault:
         self.on: int = ON_NEXT
         self.ends_exchange: bool = False  # True: nothing planned after it can act any more
         self.shapes: bool = False  # True: it acts on the messages of its body, from the first byte on
+        self.of_end: bool = False  # with shapes: it changes how the body ends, and nothing before
         self.needs_grpc: bool = False  # True: it has nothing to say to a caller that does not speak gRPC
+
+    @property
+    def at_end(self) -> bool:
+        """Whether it can act where only the end of the answer is left to be sent."""
+        if self.phase != RESPONSE_BODY:
+            return self.phase == END
+        return self.of_end if self.shapes else self.after_bytes == 0
 
     @classmethod
     def build(cls, values: Values) -> "Fault":

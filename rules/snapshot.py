@@ -11,7 +11,7 @@ from rules.conditions import all_hold
 from rules.facts import Facts
 from rules.index import Index
 from rules.indexing import IndexBuilder
-from rules.phases import COUNT, REQUEST_HEAD, RESPONSE_HEAD
+from rules.phases import COUNT, REQUEST_HEAD, RESPONSE_BODY, RESPONSE_HEAD
 from rules.plan import Chosen, draw, rank_of_chosen
 
 
@@ -21,6 +21,7 @@ class Plan:
     __slots__ = (
         "_open",
         "_released",
+        "awaits_end",
         "chosen",
         "needs_response",
         "opened_version",
@@ -36,6 +37,7 @@ class Plan:
         self.chosen: list[Chosen] = []  # all that was drawn and is not cancelled, shadows too
         self.shadowed: list[Chosen] = []
         self.needs_response: bool = False
+        self.awaits_end: bool = False
         self._open: list[CompiledRule] = []  # by rank; they look at the answer
         self._released: bool = False
 
@@ -67,27 +69,58 @@ class Plan:
         planned.append(chosen)
         planned.sort(key=rank_of_chosen)
 
-    def respond(self, facts: Facts) -> None:
-        """Draw the rules that look at the answer, whose head the facts now hold; once for an exchange."""
+    def respond(self, facts: Facts, trailers_follow: bool = False) -> None:
+        """Draw the rules that look at the answer, whose head the facts now hold; once for an exchange.
+
+        ``trailers_follow``: what is in them is not known yet; who looks at that waits for ``respond_at_end``.
+        """
         self.needs_response = False
         waiting = self._open
         self._open = []
         if self._released:
             return
         for rule in waiting:
-            if not all_hold(rule.response, facts):
-                continue
-            drawn = draw(rule, facts, OF_EXCHANGE, self.opened_version)
-            if drawn is None:
-                continue
-            late = [chosen for chosen in drawn if chosen.fault.phase >= RESPONSE_HEAD]
-            for chosen in drawn:
-                if chosen.fault.phase < RESPONSE_HEAD:
-                    chosen.cancel()
-            self.settle(late)
-            if rule.final and not rule.shadow and late:
-                self._cancel_after(rule.rank)
+            if trailers_follow and rule.of_trailers:
+                self._open.append(rule)
+                self.awaits_end = True
+            elif self._respond(rule, facts, False):
                 return
+
+    def respond_at_end(self, facts: Facts) -> list[Chosen]:
+        """Draw those that look at the trailers, which the facts now hold; gives what acts before they go out.
+
+        Of their faults only those are left that can act now, see ``Fault.at_end``.
+        """
+        self.awaits_end = False
+        waiting = self._open
+        self._open = []
+        if self._released or not waiting:
+            return []
+        for rule in waiting:
+            if self._respond(rule, facts, True):
+                break
+        planned = self.phases[RESPONSE_BODY] or []
+        return [chosen for chosen in planned if chosen.rule.of_trailers and chosen.pending]
+
+    def _respond(self, rule: CompiledRule, facts: Facts, at_end: bool) -> bool:
+        """Draw one rule that looks at the answer; True: it is final, and no other is looked at."""
+        if not all_hold(rule.response, facts):
+            return False
+        drawn = draw(rule, facts, OF_EXCHANGE, self.opened_version)
+        if drawn is None:
+            return False
+        late: list[Chosen] = []
+        for chosen in drawn:
+            fault = chosen.fault
+            if fault.at_end or (fault.phase >= RESPONSE_HEAD and not at_end):
+                late.append(chosen)
+            else:
+                chosen.cancel()
+        self.settle(late)
+        if rule.final and not rule.shadow and late:
+            self._cancel_after(rule.rank)
+            return True
+        return False
 
     def _cancel_after(self, rank: int) -> None:
         kept: list[Chosen] = []
@@ -106,7 +139,7 @@ class Plan:
     @property
     def nothing(self) -> bool:
         """Nothing is planned, and no rule is open."""
-        return not self.chosen and not self.needs_response
+        return not self.chosen and not self.needs_response and not self.awaits_end
 
     def acted(self, chosen: Chosen) -> None:
         """Count an injection; what it was charged for (``first``) stays charged."""
@@ -122,6 +155,7 @@ class Plan:
             return
         self._released = True
         self.needs_response = False
+        self.awaits_end = False
         for chosen in self.chosen:
             chosen.give_back()
 

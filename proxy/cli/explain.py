@@ -12,6 +12,8 @@ from proxy.cli.output import emit_json, table
 from proxy.cli.problems import show_problems
 from proxy.cli.remote import Admin, admin_options, json_option
 from rules.facts import PROTOCOLS, Facts
+from rules.http_params import GrpcStatus
+from rules.params import BadValue
 
 OUTCOMES: Final = {
     "fires": "fires",
@@ -41,6 +43,9 @@ OUTCOMES: Final = {
 )
 @click.option(
     "--response-header", "answer_lines", multiple=True, metavar="LINE", help="A header of the answer."
+)
+@click.option(
+    "--grpc-status", default="", metavar="STATUS", help="The answer's gRPC status, as in NOT_FOUND."
 )
 @admin_options
 @json_option
@@ -75,6 +80,7 @@ def build_request(
     sni: str,
     status: int | None,
     answer_lines: Sequence[str],
+    grpc_status: str = "",
 ) -> dict[str, Any]:
     """Put together what ``POST /v1/explain`` takes."""
     parts = urlsplit(url if "://" in url or url.startswith("/") else f"http://{url}")
@@ -91,9 +97,23 @@ def build_request(
         "protocol": list(protocols) or ["http1"],
         "sni": sni,
     }
-    if status is not None or answer_lines:
-        request["response"] = {"status": status or 200, "headers": read_headers(answer_lines)}
+    if status is not None or answer_lines or grpc_status:
+        request["response"] = {
+            "status": status or 200,
+            "headers": read_headers(answer_lines),
+            "grpc_status": _status(grpc_status),
+        }
     return request
+
+
+def _status(text: str) -> int:
+    """Read a gRPC status, a name or a number; -1 for none."""
+    if not text:
+        return -1
+    try:
+        return GrpcStatus().parse(int(text) if text.isdigit() else text)
+    except BadValue as bad:
+        raise click.BadParameter(str(bad), param_hint="'--grpc-status'") from None
 
 
 def read_headers(lines: Sequence[str]) -> dict[str, list[str]]:
@@ -168,6 +188,7 @@ def facts_of(request: dict[str, Any]) -> Facts:
     if answer is not None:
         facts.response_status = answer["status"]
         facts.response_headers = _bytes(answer["headers"])
+        facts.grpc_status = answer["grpc_status"]
     return facts
 
 
@@ -183,13 +204,20 @@ def why(entry: dict[str, Any]) -> str:
     if entry["outcome"] == "passed_over":
         return f"{entry['passed_over_by']} is final and fires before"
     parts = list(entry["sample"])
+    if entry["outcome"] == "needs_response":
+        parts += [_noted(fault) for fault in entry["faults"] if fault["note"]]
     if entry["outcome"] in ("fires", "shadow"):
         parts += [_fault(fault) for fault in entry["faults"]]
     return "; ".join(parts)
 
 
+def _noted(fault: dict[str, Any]) -> str:
+    note = f" ({fault['note']})" if fault["note"] else ""
+    return f"{fault['kind']} at {fault['phase']}{note}"
+
+
 def _fault(fault: dict[str, Any]) -> str:
-    what = f"{fault['kind']} at {fault['phase']}"
+    what = _noted(fault)
     if fault["cancelled_by"]:
         return f"{what}: cancelled, {fault['cancelled_by']} ends the exchange before"
     return f"{fault['order']}. {what}" if fault["fires"] else f"{what}: {fault['why_not']}"

@@ -29,6 +29,9 @@ class StreamBody(BodyReader):
             self.trailers = lines_of(trailers)
             self.block = trailers_of(trailers)
 
+    def trailer(self, name: bytes) -> bytes | None:
+        return None if self.block is None else self.block.get(name)
+
     def change_status(self, status: bytes, message: bytes) -> None:
         self.block = with_status(Block.of([]) if self.block is None else self.block, status, message)
         self.trailers = lines_of(self.block)

@@ -5,8 +5,9 @@ Faults act when the first byte is there, or after exactly ``after_bytes`` bytes 
 
 from typing import Final
 
-from proxy.exchange import Exchange
+from proxy.exchange import Exchange, Shaping
 from proxy.http2.heads import ending_so, unmeasured
+from proxy.metrics.calls import status_of
 from proxy.path import end
 from proxy.performer import Then
 from proxy.shaping import Sink, attach
@@ -124,8 +125,41 @@ def piece(ex: Exchange, data: bytes) -> None:
         ex.response_shaping.feed(data)
 
 
+class _Close(Then):
+    """Pass on what ends an answer, after the faults that its trailers have called for."""
+
+    def __init__(self, reader: BodyReader, ending: Shaping | None) -> None:
+        self.reader: BodyReader = reader
+        self.ending: Shaping | None = ending
+
+    def carry_on(self, ex: Exchange) -> None:
+        ex.response_held -= 1
+        if self.ending is not None:
+            self.ending.close(self.reader)
+        _close(ex, self.reader)
+
+
 def finish(ex: Exchange, reader: BodyReader) -> None:
-    """The answer is complete: pass on what ends it, and end the exchange."""
+    """The answer is complete: ask the rules that wait for the status of a call, then end it."""
+    plan = ex.plan
+    facts = ex.facts
+    if plan is None or facts is None or not plan.awaits_end:
+        _close(ex, reader)
+        return
+    facts.grpc_status = status_of(reader.trailer(b"grpc-status"))
+    known = len(plan.shadowed)
+    late = plan.respond_at_end(facts)
+    end.log_shadows(ex, plan, known)
+    if not late:
+        _close(ex, reader)
+        return
+    ex.response_held += 1
+    ending = attach(ex, plan, late, _TO_CLIENT, end.ENDING)
+    end.perform_some(ex, plan, [c for c in late if not c.fault.shapes], _Close(reader, ending))
+
+
+def _close(ex: Exchange, reader: BodyReader) -> None:
+    """Pass on what ends the answer, and end the exchange."""
     if ex.response_shaping is not None:
         ex.response_shaping.close(reader)
     ex.client.end(reader)

@@ -12,7 +12,7 @@ from proxy.metrics.calls import status_of
 from proxy.path import end, response_body
 from proxy.performer import Then
 from proxy.wire.errors import ProtocolError
-from proxy.wire.h1_head import CHUNKED, Head
+from proxy.wire.h1_head import CHUNKED, NO_BODY, Head
 from proxy.wire.h2_fields import Block
 from rules import phases
 from rules.facts import Facts
@@ -59,7 +59,7 @@ def enter(ex: Exchange, head: Head) -> None:
     if plan.needs_response and facts is not None:
         learn(facts, head)
         known = len(plan.shadowed)
-        plan.respond(facts)
+        plan.respond(facts, facts.grpc_status < 0 and head.framing != NO_BODY)
         end.log_shadows(ex, plan, known)
     ex.response_held += 1
     end.perform(ex, phases.RESPONSE_HEAD, _FORWARD)

@@ -20,6 +20,13 @@ class BodyReader:
         """Read on to the next event."""
         raise NotImplementedError
 
+    def trailer(self, name: bytes) -> bytes | None:
+        """Give the value of the first trailer of this name (lower-case); known at END."""
+        for line in self.trailers.split(b"\r\n"):
+            if _name_of(line) == name:
+                return line.partition(b":")[2].strip(b" \t")
+        return None
+
     def change_status(self, status: bytes, message: bytes) -> None:
         """Put other values of grpc-status and grpc-message into the trailers; b"": none."""
         kept = [line for line in self.trailers.split(b"\r\n") if line and _name_of(line) not in _STATUS]

@@ -82,6 +82,7 @@ class GrpcFault(Fault):
         super().__init__(phase)
         self.action: Action = action
         self.shapes = phase != REQUEST_HEAD
+        self.of_end = isinstance(action, EndCall) and action.after < 0
 
     @classmethod
     def build(cls, values: Values) -> Fault:

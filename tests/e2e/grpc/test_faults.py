@@ -294,6 +294,36 @@ def test_match_on_the_status_of_the_answer(shop_of_calls: Backend, call: Call) -
     assert slow.seconds >= 0.15 > quick.seconds
 
 
+@pytest.mark.parametrize(("status", "seen"), [(5, "UNAVAILABLE"), (7, "PERMISSION_DENIED"), (0, "OK")])
+def test_match_on_the_status_behind_messages(
+    shop_of_calls: Backend, call: Call, status: int, seen: str
+) -> None:
+    """In trailers it is known when the messages have passed: what can act then does."""
+    match = {"protocol": ["grpc"], "response": {"grpc_status": ["NOT_FOUND"]}}
+    faults: list[Rule] = [
+        {"delay": {"fixed": "150ms", "at": "response_body"}},
+        {"grpc": {"status": "UNAVAILABLE", "message": "again"}},
+        {"delay": {"fixed": "20s", "at": "response_head"}},
+    ]
+    shop_of_calls.proxy.put(rule("some", *faults, match=match))
+    message = ask({"sizes": [10, 20], **({"status": [status, "no"]} if status else {})})
+    got = call(Rpc(shop_of_calls.address, "StreamingOutputCall", (message,), "server"))
+    assert (got.code, [len(one) for one in got.messages]) == (seen, [10, 20])
+    assert (got.details == "again") == (status == 5)
+    assert (got.seconds >= 0.15) or status != 5
+    assert got.seconds < 10.0
+    assert shop_of_calls.proxy.injections(rule="some") == (2 if status == 5 else 0)
+
+
+def test_a_reset_in_place_of_a_status(shop_of_calls: Backend, call: Call) -> None:
+    match = {"protocol": ["grpc"], "response": {"grpc_status": ["OK"]}}
+    fault = {"reset": {"at": "response_body", "code": "INTERNAL_ERROR"}}
+    shop_of_calls.proxy.put(rule("some", fault, match=match))
+    got = call(Rpc(shop_of_calls.address, "UnaryCall", (ask({"size": 30}),)))
+    assert got.code == "INTERNAL"
+    assert shop_of_calls.proxy.injections(rule="some", phase="response_body") == 1
+
+
 # The fault of gRPC's own
 
 

@@ -8,7 +8,8 @@ from tests.support.h2_stage import GRPC_OK, Http2Stage, Peer, message
 
 CASES = [
     (None, NO_STATUS), (b"0", 0), (b"14", 14), (b"16", 16), (b"05", 5), (b"17", BAD_STATUS),
-    (b"", BAD_STATUS), (b"-1", BAD_STATUS), (b"fourteen", BAD_STATUS), (b"9" * 5000, BAD_STATUS), (b"\xb2", BAD_STATUS),
+    (b"", BAD_STATUS), (b"-1", BAD_STATUS), (b"fourteen", BAD_STATUS), (b"9" * 5000, BAD_STATUS),
+    (b"\xb2", BAD_STATUS),
 ]  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from proxy.cli.explain import build_request, facts_of
+from rules.explain import BEHIND_BODY, TRAILERS_ONLY
 from tests.unit.proxy.test_cli import run
 
 RULES = """\
@@ -21,6 +22,9 @@ rules:
   - name: after
     match: {response: {status: 500-599, headers: {x-a: b}}}
     faults: [{reset: {at: response_head}}]
+  - name: missing
+    match: {protocol: grpc, response: {grpc_status: NOT_FOUND}}
+    faults: [{delay: {fixed: 1s, at: response_head}}, {reset: {at: response_body}}]
   - {name: off, enabled: false, faults: [abort: 500]}
   - {name: quiet, mode: shadow, match: {protocol: grpc}, faults: [abort: 500]}
 """
@@ -47,6 +51,7 @@ def test_a_request_is_given_as_to_curl(file: str) -> None:
         "gold": "fires",
         "tenth": "not_sampled",
         "after": "needs_response",
+        "missing": "no_match",
         "quiet": "no_match",
         "off": "disabled",
     }
@@ -79,6 +84,25 @@ def test_rules_that_look_at_the_answer_are_asked_with_one(file: str) -> None:
 def test_a_protocol_can_be_said(file: str) -> None:
     found = outcomes("/", "--protocol", "http2", "--protocol", "grpc", "--rules", file)
     assert found["quiet"] == "shadow"
+
+
+def test_a_rule_that_looks_at_a_status_says_when_it_acts(file: str) -> None:
+    words = ["explain", "/", "--protocol", "grpc", "--rules", file]
+    late = f"delay at response_head ({TRAILERS_ONLY})"
+    for more, said in (((), "depends on the answer"), (("--grpc-status", "NOT_FOUND"), "fires")):
+        _, out, _ = run(*words, *more)
+        (line,) = [line for line in out.splitlines() if line.startswith("missing")]
+        assert said in line
+        assert late in line
+        assert f"reset at response_body ({BEHIND_BODY})" in line
+    for status, outcome in (("5", "fires"), ("6", "no_match")):
+        assert (
+            outcomes("/", "--protocol", "grpc", "--grpc-status", status, "--rules", file)["missing"]
+            == outcome
+        )
+    code, _, err = run(*words, "--grpc-status", "NOTFOUND")
+    assert code == 2
+    assert 'did you mean "NOT_FOUND"' in err
 
 
 def test_rules_with_mistakes_are_shown_and_not_asked(tmp_path: Path) -> None:

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from rules.explain import explain, percent_text
+from rules.explain import BEHIND_BODY, TRAILERS_ONLY, explain, percent_text
 from rules.facts import Facts
 from rules.fault import ON_NEW
 from rules.model import Match, ResponseMatch, Sample
-from rules.phases import ACCEPT, RESPONSE_BODY, RESPONSE_HEAD
+from rules.phases import ACCEPT, END, RESPONSE_BODY, RESPONSE_HEAD
 from rules.sample import RuleState
 from rules.snapshot import Snapshot
 from tests.support.builders import facts, names, pause, plan, rule, snapshot, text
@@ -55,6 +55,7 @@ def test_a_rule_that_fires() -> None:
             "order": 1,
             "cancelled_by": None,
             "why_not": "",
+            "note": "",
         }
     ]
 
@@ -172,6 +173,18 @@ def test_with_the_answer_known() -> None:
     assert "before the answer" in told["faults"][1]["why_not"]
     seen.response_status = 200
     assert entry(compiled, seen)["failed"]["part"] == "response.status"
+
+
+def test_what_looks_at_trailers_says_when_it_acts() -> None:
+    match = Match(response=ResponseMatch(grpc_status=(5,)))
+    faults = [pause(RESPONSE_HEAD), pause(RESPONSE_BODY, after=9), pause(RESPONSE_BODY), pause(END)]
+    compiled = snapshot(rule(match=match, faults=faults))
+    seen = facts()
+    for status in (0, 200):
+        seen.response_status, seen.grpc_status = status, 5
+        told = entry(compiled, seen)
+        assert told["outcome"] == ("fires" if status else "needs_response")
+        assert [fault["note"] for fault in told["faults"]] == [TRAILERS_ONLY, TRAILERS_ONLY, BEHIND_BODY, ""]
 
 
 def test_faults_that_are_not_for_this_exchange() -> None:

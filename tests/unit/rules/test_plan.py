@@ -393,6 +393,59 @@ def test_a_final_rule_at_the_answer_cancels_later_ones_that_have_not_acted() -> 
     assert [one.state.active for one in compiled.rules] == [0] * 5
 
 
+NOT_FOUND = Match(response=ResponseMatch(grpc_status=(5,)))
+
+
+def test_a_rule_that_looks_at_trailers_waits_for_them() -> None:
+    late = [pause(RESPONSE_HEAD), pause(RESPONSE_BODY, after=9), pause(RESPONSE_BODY), pause(END)]
+    compiled = snapshot(rule("status", match=NOT_FOUND, faults=late), rule("head", match=ERRORS))
+    seen = facts()
+    made = plan(compiled, seen)
+    assert made is not None
+    seen.response_status = 200
+    made.respond(seen, True)
+    assert (made.awaits_end, made.nothing, names(made)) == (True, False, [])
+    assert state(compiled, "status").matches == 0
+    seen.grpc_status = 5
+    (body,) = made.respond_at_end(seen)
+    assert (body.number, made.awaits_end) == (2, False)
+    assert [[one.number for one in phase or []] for phase in made.phases[RESPONSE_HEAD:]] == [[], [2], [3]]
+    assert made.respond_at_end(seen) == []
+    made.release()
+    assert (state(compiled, "status").matches, state(compiled, "status").active) == (1, 0)
+
+
+def test_trailers_that_do_not_match_or_come_too_late() -> None:
+    compiled = snapshot(rule(match=NOT_FOUND, faults=[pause(END)]))
+    for status, released in ((0, False), (-1, False), (5, True)):
+        seen = facts()
+        made = plan(compiled, seen)
+        assert made is not None
+        made.respond(seen, True)
+        seen.grpc_status = status
+        if released:
+            made.release()
+        assert made.respond_at_end(seen) == []
+        assert names(made) == []
+    assert state(compiled).matches == 0
+
+
+def test_a_final_rule_at_the_trailers() -> None:
+    compiled = snapshot(
+        rule("final", match=NOT_FOUND, final=True, faults=[pause(END)]),
+        rule("open", match=NOT_FOUND, faults=[pause(END)]),
+        rule("waiting", faults=[pause(END)]),
+    )
+    seen = facts()
+    made = plan(compiled, seen)
+    assert made is not None
+    made.respond(seen, True)
+    seen.grpc_status = 5
+    made.respond_at_end(seen)
+    assert names(made) == ["final"]
+    assert state(compiled, "open").matches == 0
+
+
 def test_a_final_shadow_at_the_answer_cancels_nothing() -> None:
     compiled = snapshot(
         rule("shadow", match=ERRORS, final=True, shadow=True, faults=[pause(RESPONSE_HEAD)]),
