@@ -10,6 +10,10 @@ from proxy.wire.hpack_encode import literal
 from proxy.worker import REWRITTEN
 
 _KEPT: Final = 1024
+_LONG: Final = 256  # bytes of an authority that is not remembered
+_hosts: Final[dict[bytes, bytes]] = {}  # x-forwarded-host, encoded, by authority
+_ID_SIZE: Final = 36  # bytes of a request id of our own,
+_ID: Final = literal(b"x-request-id", b"-" * _ID_SIZE)[:-_ID_SIZE]  # and what stands before it
 _encoded: Final[dict[bytes, bytes]] = {}  # lines that all requests of a client's connection get, encoded
 
 
@@ -31,7 +35,22 @@ def extra_for(ex: Exchange) -> bytes:
         if len(_encoded) >= _KEPT:
             _encoded.clear()
         _encoded[lines] = coded
-    return coded + literal(b"x-forwarded-host", head.authority) + literal(b"x-request-id", ex.request_id)
+    request_id = ex.request_id
+    if len(request_id) == _ID_SIZE:
+        return coded + _host(head.authority) + _ID + request_id
+    return coded + _host(head.authority) + literal(b"x-request-id", request_id)
+
+
+def _host(authority: bytes) -> bytes:
+    """Encode x-forwarded-host: clients ask the same few hosts again and again."""
+    coded = _hosts.get(authority)
+    if coded is None:
+        coded = literal(b"x-forwarded-host", authority)
+        if len(_hosts) >= _KEPT:
+            _hosts.clear()
+        if len(authority) <= _LONG:
+            _hosts[authority] = coded
+    return coded
 
 
 def encode(lines: bytes) -> bytes:

@@ -82,10 +82,10 @@ def _request_head(block: Block, names: Names, ended: bool) -> Head:
     if not ended:
         head.framing = CHUNKED if block.length < 0 else LENGTH
     head.fields = block.collect(names.collected)
-    kind = block.get(b"content-type")
-    head.grpc = kind is not None and is_grpc(kind)
-    expect = block.get(b"expect")
-    head.expect_continue = expect is not None and expect.lower() == b"100-continue"
+    if block.content_type:
+        head.grpc = is_grpc(block.content_type)
+    if block.expect:
+        head.expect_continue = block.expect.lower() == b"100-continue"
     return head
 
 

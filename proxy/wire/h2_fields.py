@@ -10,7 +10,10 @@ from mypy_extensions import i64
 
 from proxy.wire.h2_names import (
     AUTHORITY,
+    CONTENT_TYPE,
+    EXPECT,
     HOST,
+    JUDGED,
     LENGTH,
     METHOD,
     PATH,
@@ -21,6 +24,7 @@ from proxy.wire.h2_names import (
     fault_of,
     fault_of_value,
     meaning_of,
+    path_is_valid,
 )
 
 # How a field may be written (RFC 7541, sections 6.2 and 7.1).
@@ -58,9 +62,11 @@ class Field:
         self.size: i64 = len(name) + len(value) + 32
         meaning = meaning_of(name)
         self.meaning: i64 = meaning  # bits of h2_names
-        if fault_of_value(value):
-            self.fault: str = "bad_field_value"
-        elif meaning:
+        if meaning == PATH and path_is_valid(value):  # which is stricter than what holds for all values
+            self.fault: str = ""
+        elif fault_of_value(value):
+            self.fault = "bad_field_value"
+        elif meaning & JUDGED:
             self.fault = fault_of(meaning, value)
         else:
             self.fault = ""
@@ -120,10 +126,12 @@ class Block:
 
     __slots__ = (
         "authority",
+        "content_type",
         "encoded",
         "encoded_by",
         "encoded_epoch",
         "error",
+        "expect",
         "fields",
         "head",
         "head_names",
@@ -153,6 +161,8 @@ class Block:
         self.status: int = 0
         self.length: int = -1  # what content-length says
         self.host: bytes | None = None  # the host field, where there is one
+        self.content_type: bytes = b""  # the first of these fields
+        self.expect: bytes = b""
         self.size: i64 = 0  # of the list (RFC 9113, section 6.5.2)
         self.head: object | None = None
         self.head_names: object | None = None
@@ -261,6 +271,10 @@ class Block:
             if self.host is not None:
                 return "repeated_host"
             self.host = field.value
+        elif meaning == CONTENT_TYPE:
+            self.content_type = self.content_type or field.value
+        elif meaning == EXPECT:
+            self.expect = self.expect or field.value
         return ""
 
     def _fault_of_response(self) -> str:

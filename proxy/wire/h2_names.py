@@ -23,6 +23,9 @@ TE: Final = 256
 LENGTH: Final = 512
 HOST: Final = 1024
 BAD: Final = 2048  # no name at all
+CONTENT_TYPE: Final = 4096  # any value is valid under these two, but what they say matters
+EXPECT: Final = 8192
+JUDGED: Final = 4095
 
 _MEANINGS: Final[dict[bytes, int]] = {
     b":method": METHOD,
@@ -39,6 +42,8 @@ _MEANINGS: Final[dict[bytes, int]] = {
     b"te": TE,
     b"content-length": LENGTH,
     b"host": HOST,
+    b"content-type": CONTENT_TYPE,
+    b"expect": EXPECT,
 }
 
 # The names that were judged before, bounded in number and size.
@@ -81,7 +86,7 @@ def fault_of_value(value: bytes) -> bool:
 
 
 def fault_of(meaning: int, value: bytes) -> str:
-    """Name what is wrong with a valid value under a name of this meaning (not 0), or give ""."""
+    """Name what is wrong with a valid value under a name of this meaning (of JUDGED), or give ""."""
     if meaning & PSEUDO:
         return _fault_of_pseudo(meaning, value)
     if meaning == BAD:
@@ -97,7 +102,7 @@ def fault_of(meaning: int, value: bytes) -> str:
 
 def _fault_of_pseudo(meaning: int, value: bytes) -> str:
     if meaning == PATH:
-        return "" if _path_is_valid(value) else "bad_path"
+        return "" if path_is_valid(value) else "bad_path"
     if meaning == METHOD:
         return "" if _TOKEN(value) else "bad_method"
     if meaning == SCHEME:
@@ -111,7 +116,7 @@ def _fault_of_pseudo(meaning: int, value: bytes) -> str:
     return "unknown_pseudo"
 
 
-def _path_is_valid(value: bytes) -> bool:
+def path_is_valid(value: bytes) -> bool:
     """Section 8.3.1: never empty; begins with "/", or is the "*" of OPTIONS."""
     if len(value.translate(None, _NOT_IN_PATHS)) != len(value):
         return False

@@ -57,24 +57,22 @@ class Decoder:
         stable = True
         left = self._list_size
         size: i64 = len(coded)
-        self._at = self._size_updates(coded, size)
-        if self._at:
+        at: i64 = 0
+        if coded[:1] and coded[0] & 0xE0 == 0x20:
+            at = self._size_updates(coded, size)
             stable = False
-        while self._at < size:
-            first: i64 = coded[self._at]
-            if first & 128:
-                if first == 255:
-                    field = self._entry(self._integer(coded, 127))
-                else:
-                    field = self._entry(first & 127)
-                    self._at += 1
-            elif first & 64:
-                field = self._indexed_literal(coded)
-                stable = False
-            elif first & 32:
-                raise _wrong("a change of the table's size after a field")
+        while at < size:
+            first: i64 = coded[at]
+            if first > 128 and first < 255:
+                at += 1
+                index: i64 = first & 127
+                field = STATIC_FIELDS[index - 1] if index < _FIRST_DYNAMIC else self._entry(index)
             else:
-                field = self._literal(coded, 15, NEVER if first & 16 else LITERAL)
+                self._at = at
+                field = self._other(coded, first)
+                at = self._at
+                if first & 192 == 64:
+                    stable = False
             left -= field.size
             if left >= 0:
                 fields.append(field)
@@ -108,6 +106,16 @@ class Decoder:
         if at < self._first:
             raise _wrong("an index beyond the tables")
         return self._table[at]
+
+    def _other(self, coded: bytes, first: i64) -> Field:
+        """Read a field that is more than one byte (RFC 7541, section 6)."""
+        if first & 128:
+            return self._entry(self._integer(coded, 127))
+        if first & 64:
+            return self._indexed_literal(coded)
+        if first & 32:
+            raise _wrong("a change of the table's size after a field")
+        return self._literal(coded, 15, NEVER if first & 16 else LITERAL)
 
     def _indexed_literal(self, coded: bytes) -> Field:
         """Read a literal and put it into the table (RFC 7541, sections 4.4 and 6.2.1)."""
