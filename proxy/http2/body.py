@@ -9,17 +9,24 @@ from proxy.wire.h2_fields import Block
 class StreamBody(BodyReader):
     """What came on a stream and was not passed on yet; bounded by the stream's receive window."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.waiting: list[bytes] = []
-        self.ended: bool = False  # the peer has sent all of it
-        self.done: bool = False  # and END was given
-        self.block: Block | None = None  # the trailers, those that may be passed on
-        self._mark: int = -1
+    ended: bool = False  # the peer has sent all of it
+    done: bool = False  # and END was given
+    block: Block | None = None  # the trailers, those that may be passed on
+    waiting: list[bytes] | None = None
+    _mark: int = -1
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is here that was not given yet, and nobody asked for a stop."""
+        return not self.waiting and not self.ended and self._mark < 0
 
     def put(self, piece: bytes) -> None:
         """Take in a piece."""
-        if piece:
+        if not piece:
+            return
+        if self.waiting is None:
+            self.waiting = [piece]
+        else:
             self.waiting.append(piece)
 
     def end(self, trailers: Block | None) -> None:
@@ -44,19 +51,20 @@ class StreamBody(BodyReader):
         return self.ended and not self.waiting and self.block is None
 
     def next(self) -> int:
-        if self.waiting:
-            piece = self.waiting[0]
+        waiting = self.waiting
+        if waiting:
+            piece = waiting[0]
             if self._mark >= 0:
                 room = self._mark - self.content
                 if room <= 0:
                     self._mark = -1
                     return MARK
                 if room < len(piece):
-                    self.waiting[0] = piece[room:]
+                    waiting[0] = piece[room:]
                     self.piece = piece[:room]
                     self.content += room
                     return BODY
-            self.waiting.pop(0)
+            waiting.pop(0)
             self.piece = piece
             self.content += len(piece)
             return BODY

@@ -194,7 +194,7 @@ class ClientConnection(Carrier):
         side.ex = ex
         if codec.end:
             ex.request_done = True
-            side.incoming.end(None)
+            side.incoming.ended = True
         try:
             if intake.plan(ex):
                 stream.faulted = True
@@ -202,7 +202,6 @@ class ClientConnection(Carrier):
             intake.enter(ex)
         except ProtocolError as error:  # what HTTP/1.1 cannot say to an upstream that speaks only that
             end.fail(ex, errors.refused_request(error.kind, error.status, error.text))
-        self._forget(side)
 
     def _forget(self, side: ClientStream) -> None:
         """Drop what is over; leave when nothing is left."""
@@ -284,6 +283,11 @@ class ClientConnection(Carrier):
 
     def rest(self, stream: Stream) -> None:
         self.disturbances.forget(stream)
+
+    def done(self, stream: Stream) -> None:
+        side = stream.owner
+        if isinstance(side, ClientStream):
+            self._forget(side)
 
     def cut(self, stream: Stream, goaway: GoAway | None) -> None:
         if self.state >= LINGER:

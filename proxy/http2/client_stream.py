@@ -30,7 +30,16 @@ _EMPTY: Final = Answer(200, [], b"")
 
 
 class ClientStream(ClientSide):
-    """A request that comes, and its answer that goes, on one stream."""
+    """A request that comes, and its answer that goes, on one stream.  Defaults stand in the class."""
+
+    ex: Exchange | None = None
+    credited: int = 0
+    reasons: int = 0  # why the request's body is not taken, bits of BY_*
+    full: bool = False  # the upstream was asked to slow down
+    advancing: bool = False
+    disturbed: bool = False  # a rule does something to this stream or its connection
+    whole: bool = False  # the answer's end was sent
+    unwanted: bool = False  # it came before the request was complete: the rest is not wanted
 
     def __init__(self, carrier: Carrier, link: Link, stream: Stream) -> None:
         self.carrier: Carrier = carrier
@@ -38,14 +47,6 @@ class ClientStream(ClientSide):
         self.stream: Stream = stream
         self.sender: Sender = Sender(link, stream)
         self.incoming: StreamBody = StreamBody()
-        self.ex: Exchange | None = None
-        self.credited: int = 0
-        self.reasons: int = 0  # why the request's body is not taken, bits of BY_*
-        self.full: bool = False  # the upstream was asked to slow down
-        self.advancing: bool = False
-        self.disturbed: bool = False  # a rule does something to this stream or its connection
-        self.whole: bool = False  # the answer's end was sent
-        self.unwanted: bool = False  # it came before the request was complete: the rest is not wanted
 
     # --- the request
 
@@ -89,8 +90,10 @@ class ClientStream(ClientSide):
         self.whole = ended
         if ended and ex.head.grpc:
             ex.grpc_status = status_of(block.get(b"grpc-status"))
-        self.link.codec.send_headers(self.stream, block, extra, ended)
-        self.link.mark()
+        link = self.link
+        link.codec.send_headers(self.stream, block, extra, ended)
+        if not link.marked:
+            link.mark()
         return False
 
     def interim(self, ex: Exchange, head: Head) -> None:
@@ -178,7 +181,9 @@ class ClientStream(ClientSide):
             self.sender.settle()
             self.unwanted = True
             self._decline()
-        self.link.mark()
+        if not self.link.marked:
+            self.link.mark()
+        self.carrier.done(stream)
 
     def _decline(self) -> None:
         """Tell the client, behind the answer, that its request is not wanted (RFC 9113, section 8.1)."""

@@ -33,21 +33,17 @@ class Derived:
         self.h1_bodied: Head | None = None
 
 
-def _derived(block: Block, names: Names) -> Derived:
+def _derived(block: Block) -> Derived:
     """Give what is kept of a block: from its second sight on, since most others never come again.
 
     A block that keeps heads and heads that know their block are a cycle, which only the collector ends.
     """
     known = block.head
-    if block.head_names is names:
-        if isinstance(known, Derived):
-            return known
-        made = Derived()
-        block.head = made
-        return made
-    block.head_names = names
-    block.head = None
-    return Derived()
+    if isinstance(known, Derived):
+        return known
+    made = Derived()
+    block.head = made
+    return made
 
 
 def _kept(block: Block, names: Names) -> Derived:
@@ -58,7 +54,11 @@ def _kept(block: Block, names: Names) -> Derived:
 
 def request_head(block: Block, names: Names, ended: bool) -> Head:
     """Give the head of a request; ``ended``: no body follows."""
-    derived = _derived(block, names)
+    if block.head_names is not names:
+        block.head_names = names
+        block.head = None
+        return _request_head(block, names, ended)
+    derived = _derived(block)
     head = derived.bare if ended else derived.bodied
     if head is None:
         head = _request_head(block, names, ended)
@@ -105,20 +105,29 @@ def host_of(authority: bytes) -> bytes:
 
 def response_head(block: Block, names: Names, ended: bool) -> Head:
     """Give the head of a response; ``ended``: no body follows."""
-    derived = _derived(block, names)
+    if block.head_names is not names:
+        block.head_names = names
+        block.head = None
+        return _response_head(block, names, ended)
+    derived = _derived(block)
     head = derived.bare if ended else derived.bodied
     if head is None:
-        head = Head(b"")
-        head.block = block
-        head.status = block.status
-        head.length = block.length
-        if not ended:
-            head.framing = UNTIL_CLOSE if block.length < 0 else LENGTH
-        head.fields = block.collect(names.collected)
+        head = _response_head(block, names, ended)
         if ended:
             derived.bare = head
         else:
             derived.bodied = head
+    return head
+
+
+def _response_head(block: Block, names: Names, ended: bool) -> Head:
+    head = Head(b"")
+    head.block = block
+    head.status = block.status
+    head.length = block.length
+    if not ended:
+        head.framing = UNTIL_CLOSE if block.length < 0 else LENGTH
+    head.fields = block.collect(names.collected)
     return head
 
 

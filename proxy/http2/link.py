@@ -83,6 +83,10 @@ class Carrier(Connection):
         """Do nothing more to a stream: its exchange is over."""
         raise NotImplementedError
 
+    def done(self, stream: Stream) -> None:
+        """Forget a stream whose exchange is over, unless some of its answer waits to be sent."""
+        raise NotImplementedError
+
     def reset(self) -> None:
         """End the connection with RST."""
         raise NotImplementedError
@@ -95,14 +99,13 @@ class Sender:
     and no empty frame has to follow.
     """
 
-    __slots__ = ("link", "parting", "parting_until", "stream", "unsent")
+    unsent: bytes = b""
+    parting: i64 = -1  # the code of a reset that waits until what was sent before has left
+    parting_until: float = 0.0  # for so long
 
     def __init__(self, link: Link, stream: Stream) -> None:
         self.link: Link = link
         self.stream: Stream = stream
-        self.unsent: bytes = b""
-        self.parting: i64 = -1  # the code of a reset that waits until what was sent before has left
-        self.parting_until: float = 0.0  # for so long
 
     def push(self, piece: bytes) -> bool:
         """Send a piece; True: the peer's window does not keep up."""
@@ -113,7 +116,8 @@ class Sender:
             link.codec.send_data(self.stream, unsent)
         else:
             link.senders.append(self)
-            link.mark()
+            if not link.marked:
+                link.mark()
         return self.stream.queued > MOST_QUEUED
 
     def settle(self) -> None:
@@ -147,7 +151,8 @@ class Sender:
 
     def finish(self, trailers: Block | None, extra: bytes = b"") -> None:
         """End the message."""
-        codec = self.link.codec
+        link = self.link
+        codec = link.codec
         unsent = self.unsent
         self.unsent = b""
         if trailers is None:
@@ -156,4 +161,5 @@ class Sender:
             if unsent:
                 codec.send_data(self.stream, unsent)
             codec.send_trailers(self.stream, trailers, extra)
-        self.link.mark()
+        if not link.marked:
+            link.mark()

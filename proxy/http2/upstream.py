@@ -148,35 +148,33 @@ class UpstreamConnection(Connection):
         self.link.mark()
 
     def _on_event(self, event: int) -> None:
-        codec = self.codec
         if event == GOAWAY_CAME:
             self._leave_pool()
-            return
-        if event == STREAMS:
+        elif event == STREAMS:
             self.target.grant()
-            return
-        side = codec.stream.owner
-        if isinstance(side, UpstreamStream):
-            self._on_stream(side, event)
+        else:
+            side = self.codec.stream.owner
+            if isinstance(side, UpstreamStream):
+                self._on_stream(side, event)
 
     def _on_stream(self, side: UpstreamStream, event: int) -> None:
         """Something came on a stream of ours."""
         codec = self.codec
-        ex = side.ex
         side.since = codec.now
-        incoming = side.incoming
         if event == HEAD:
-            side.head = response_head(codec.block, self.worker.live.response_names, codec.end)
-            if codec.end:
-                incoming.end(None)
-        elif event == DATA:
-            incoming.put(codec.piece)
-            padding = codec.flow - len(codec.piece)
+            head = response_head(codec.block, self.worker.live.response_names, codec.end)
+            side.took_head(head, codec.end)
+            return
+        if event == DATA:
+            piece = codec.piece
+            padding = codec.flow - len(piece)
             if padding:
                 codec.credit(codec.stream, padding)
-            if codec.end:
-                incoming.end(None)
-        elif event == END:
+            side.took_content(piece, codec.end)
+            return
+        ex = side.ex
+        incoming = side.incoming
+        if event == END:
             incoming.end(None)
         elif event == TRAILERS:
             incoming.end(codec.block)

@@ -22,7 +22,16 @@ from rules.snapshot import Snapshot
 
 
 class UpstreamStream(UpstreamSide):
-    """A request that goes, and its answer that comes, on one stream."""
+    """A request that goes, and its answer that comes, on one stream.  Defaults stand in the class."""
+
+    ex: Exchange | None = None
+    head: Head | None = None  # has come and was not handed on
+    credited: int = 0
+    reasons: int = 0  # why the answer's body is not taken, bits of BY_*
+    full: bool = False  # the client was asked to slow down
+    advancing: bool = False
+    lost: bool = False  # nothing more comes, and the answer is not complete
+    since: float = 0.0  # when the answer last moved
 
     def __init__(self, link: Link, stream: Stream, target: Upstream, endpoint: Endpoint, again: Then) -> None:
         self.link: Link = link
@@ -32,14 +41,6 @@ class UpstreamStream(UpstreamSide):
         self.again: Then = again  # sends an exchange once more, on another connection
         self.sender: Sender = Sender(link, stream)
         self.incoming: StreamBody = StreamBody()
-        self.ex: Exchange | None = None
-        self.head: Head | None = None  # has come and was not handed on
-        self.credited: int = 0
-        self.reasons: int = 0  # why the answer's body is not taken, bits of BY_*
-        self.full: bool = False  # the client was asked to slow down
-        self.advancing: bool = False
-        self.lost: bool = False  # nothing more comes, and the answer is not complete
-        self.since: float = 0.0  # when the answer last moved
 
     def begin(self, ex: Exchange) -> None:
         """Send the head of a request; the body may follow."""
@@ -48,8 +49,10 @@ class UpstreamStream(UpstreamSide):
         ex.attempts += 1
         self.endpoint.active += 1
         self.since = ex.worker.timers.now()
-        self.link.codec.send_headers(self.stream, block_for(ex), extra_for(ex), ex.request_done)
-        self.link.mark()
+        link = self.link
+        link.codec.send_headers(self.stream, block_for(ex), extra_for(ex), ex.request_done)
+        if not link.marked:
+            link.mark()
         ex.body_open = True
         if ex.request_done:
             ex.sent_at = self.since
@@ -86,6 +89,39 @@ class UpstreamStream(UpstreamSide):
 
     # --- the answer
 
+    def took_head(self, head: Head, ended: bool) -> None:
+        """The answer's head has come; ``ended``: that is all."""
+        ex = self.ex
+        if ended:
+            self.incoming.end(None)
+        elif ex is not None and self._flows(ex):
+            response_head.enter(ex, head)
+            return
+        self.head = head
+        self.go_on_reading()
+
+    def took_content(self, piece: bytes, ended: bool) -> None:
+        """Content of the answer has come; ``ended``: the last."""
+        ex = self.ex
+        incoming = self.incoming
+        if ex is None or ex.plan is not None or not incoming.empty or not self._flows(ex):
+            incoming.put(piece)
+            if ended:
+                incoming.end(None)
+            self.go_on_reading()
+            return
+        incoming.content += len(piece)  # nothing asks about it: it need not lie here on its way
+        response_body.piece(ex, piece)
+        if ended:
+            incoming.ended = incoming.done = True
+            response_body.finish(ex, incoming)
+        else:
+            self._credit()
+
+    def _flows(self, ex: Exchange) -> bool:
+        """Tell whether nothing came before and nothing holds back what comes now."""
+        return not (self.advancing or self.reasons or ex.response_held or ex.over or self.head is not None)
+
     def go_on_reading(self) -> None:
         ex = self.ex
         if self.advancing or ex is None:
@@ -96,6 +132,10 @@ class UpstreamStream(UpstreamSide):
                 pass
         finally:
             self.advancing = False
+        self._credit()
+
+    def _credit(self) -> None:
+        """Tell the upstream, in time, that its window is free again."""
         passed = self.incoming.content - self.credited
         if passed:
             self.credited += passed
@@ -157,10 +197,14 @@ class UpstreamStream(UpstreamSide):
         if self.ex is not None:
             self.ex = None
             self.endpoint.active -= 1
-        if self.sender.parting < 0:
+        stream = self.stream
+        if stream.closed:
+            stream.owner = None  # no cycle: what came and was not passed on is free at once
+        elif self.sender.parting < 0:
             self.sender.settle()
-            self._reset(CANCEL)  # nothing where it has ended
-        self.target.grant()
+            self._reset(CANCEL)
+        if self.target.waiting:
+            self.target.grant()
 
     def leave(self) -> None:
         self.sender.part(CANCEL)

@@ -11,10 +11,9 @@ _STATUS: Final = (b"grpc-status", b"grpc-message")
 class BodyReader:
     """A body that is being read; events are those of ``proxy.wire.h1``: NEED, BODY, END, MARK."""
 
-    def __init__(self) -> None:
-        self.piece: bytes = b""  # of BODY; at END what is still to be passed on where framing passes raw
-        self.trailers: bytes = b""  # at END: the trailer lines that may be passed on, each with its CRLF
-        self.content: int = 0  # content bytes of this message delivered so far
+    piece: bytes = b""  # of BODY; at END what is still to be passed on where framing passes raw
+    trailers: bytes = b""  # at END: the trailer lines that may be passed on, each with its CRLF
+    content: int = 0  # content bytes of this message delivered so far
 
     def next(self) -> int:
         """Read on to the next event."""

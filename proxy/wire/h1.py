@@ -79,12 +79,9 @@ class H1Reader(BodyReader):
         "_state",
         "_to_head",
         "_trailer_section",
-        "content",
         "head",
         "names",
-        "piece",
         "role",
-        "trailers",
     )
 
     def __init__(self, role: int, head_size: int, header_count: int) -> None:
