@@ -1,0 +1,5 @@
+"""What goes wrong with certificates, said to people."""
+
+
+class CertError(Exception):
+    """A certificate, key or authority cannot be made, read or used; the message says which, where and why."""
