@@ -35,7 +35,6 @@ _BACKLOG: Final = 4096
 # Objects between two looks of the collector.  Exchanges leave no cycles behind, so it mostly looks in vain:
 # with Python's 700, a tenth and more of a busy proxy's time (HTTP/2, distinct paths: 24 to 15 µs a request).
 _COLLECT_AFTER: Final = 20_000
-_GRACE: Final = 10.0  # seconds that a drain waits for what is under way
 _DRAIN_LOOK: Final = 0.02
 
 
@@ -146,7 +145,7 @@ class App:
         self.listening = False
         for server in self._servers:
             server.close()
-        until = time.monotonic() + _GRACE
+        until = time.monotonic() + self.config.drain.grace
         while self.worker.drain() > 0 and time.monotonic() < until:
             await asyncio.sleep(_DRAIN_LOOK)
 

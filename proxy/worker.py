@@ -130,12 +130,16 @@ class Worker:
                 connection.rules_changed(before)
 
     def drain(self) -> int:
-        """Take no further requests: end what is idle, let the rest end; gives how many are still busy."""
+        """Take no further requests: end what is idle, let the rest end.
+
+        To be called again and again: gives how many connections are still to be waited for.
+        """
         self.draining = True
+        busy = 0
         for connection in list(self.connections):
-            if connection.idle():
-                connection.shut()
-        return sum(cells.active for cells in self.cells.routes)
+            if connection.drain():
+                busy += 1
+        return busy
 
     def sweep(self) -> None:
         """Look at every deadline once."""

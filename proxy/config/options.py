@@ -198,6 +198,14 @@ class LogConfig(Struct, frozen=True):
     ] = "injected"
 
 
+class DrainConfig(Struct, frozen=True):
+    """How the proxy stops: it takes nothing new, and waits for what is under way."""
+
+    grace: Annotated[float, option("duration", "So long at most for what is under way; then it is cut")] = (
+        10.0
+    )
+
+
 class Config(Struct, frozen=True):
     """All of it."""
 
@@ -207,7 +215,6 @@ class Config(Struct, frozen=True):
         "state_dir": "kept rule versions come later",
         "tracing": "tracing comes later",
         "experiments": "experiments come later",
-        "drain": "the grace of a drain comes later",
     }
 
     listeners: Annotated[list[ListenerConfig], sections(ListenerConfig, "Where clients connect")]
@@ -222,3 +229,4 @@ class Config(Struct, frozen=True):
     workers: Annotated[int, option("workers", "Processes; only 1 in this version")] = 1
     state_dir: str | None = None  # for a later version: where versions of rules outlive a restart
     log: Annotated[LogConfig, section(LogConfig, "Logging")] = LogConfig()
+    drain: Annotated[DrainConfig, section(DrainConfig, "How it stops")] = DrainConfig()

@@ -313,6 +313,12 @@ class ClientConnection(ClientLeg):
     def idle(self) -> bool:
         return self.state == READ_HEAD and self.reader.buffered == 0
 
+    def drain(self) -> bool:
+        if self.idle():
+            self.shut()
+        # One that lingers may not have its answer yet; one that is closed has what we do not hold any more.
+        return self.state != CLOSED or self.pipe.unsent() > 0
+
     def describe(self) -> dict[str, Any]:
         ex = self.ex
         view: dict[str, Any] = {

@@ -86,7 +86,9 @@ class ClientLeg(ClientSide):
     def _last(self, ex: Exchange, framing: int) -> bool:
         """Decide whether the connection ends with this answer."""
         request = ex.head
-        close = not request.keep_alive or framing == UNTIL_CLOSE or self.ending or self.worker.draining
+        close = not request.keep_alive or framing == UNTIL_CLOSE or self.ending
+        if self.worker.draining and not (ex.request_done and self.unread() > 0):
+            close = True  # unless the next request has come already: it is answered too
         if request.expect_continue and not ex.request_done and not self.continued:
             # Whether the body still comes is up to the client (RFC 9110, section 10.1.1): no way to tell.
             close = True

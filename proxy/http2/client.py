@@ -46,6 +46,7 @@ _HELD_BYTES: Final = 65536  # that are read while a fault holds the connection
 _STATES: Final = ("open", "leaving", "linger", "closed")
 
 _ORDERLY: Final = GoAway()
+_GRACEFUL: Final = GoAway(graceful=True)
 
 
 class ClientConnection(Carrier):
@@ -352,7 +353,7 @@ class ClientConnection(Carrier):
         if self.state == LINGER:
             if now > self.linger_until:
                 self.reset()
-        elif (self.worker.draining and self.state == OPEN) or now - self.since > self.listener.idle_timeout:
+        elif now - self.since > self.listener.idle_timeout:
             self.leave()
 
     def rules_changed(self, before: Snapshot) -> None:
@@ -360,6 +361,14 @@ class ClientConnection(Carrier):
 
     def idle(self) -> bool:
         return not self.streams
+
+    def drain(self) -> bool:
+        """Say GOAWAY in two steps, so that no request that is on its way is lost (RFC 9113, section 6.8)."""
+        self.dismiss(_GRACEFUL)
+        if self.state == LEAVING:
+            for side in list(self.streams):
+                self._forget(side)
+        return self.state < LINGER or self.link.unsent() > 0
 
     def describe(self) -> dict[str, Any]:
         return {

@@ -23,6 +23,12 @@ class Connection:
         """Tell whether no exchange is under way here."""
         raise NotImplementedError
 
+    def drain(self) -> bool:
+        """The proxy takes nothing new: end this if it is idle.  True: it is to be waited for."""
+        if self.idle():
+            self.shut()
+        return False
+
     def describe(self) -> dict[str, Any]:
         """Give a plain view of what goes on here."""
         raise NotImplementedError

@@ -116,6 +116,11 @@ class Pipe:
         """Tell whether the peer went away while nobody reads (a paused transport does not notice)."""
         return self.reasons != 0 and self.transport is not None and sockets.peer_gone(self.transport)
 
+    def unsent(self) -> int:
+        """Count the bytes that the peer has not acknowledged yet."""
+        transport = self.transport
+        return 0 if transport is None else sockets.unsent(transport)
+
     def finish(self) -> None:
         """Send FIN after what was sent; the other direction stays open."""
         self.flush()

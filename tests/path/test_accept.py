@@ -1,10 +1,11 @@
 """Phase accept: faults of a connection, before its first request and while it is open."""
 
 import pytest
+from hyperframe.frame import SettingsFrame
 
 from proxy.wire.h2_frames import PREFACE
 from tests.support.fakes import FakeTransport, Stage
-from tests.support.h2_stage import Peer
+from tests.support.h2_stage import Peer, frames, goaways
 
 GET = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\n"
@@ -27,24 +28,14 @@ def phase_lines(stage: Stage) -> list[tuple[str, str]]:
 # --- listeners for one protocol
 
 
-def frames(data: bytes) -> list[tuple[int, bytes]]:
-    """Give kind and payload of each frame."""
-    found = []
-    while data:
-        end = 9 + int.from_bytes(data[:3], "big")
-        found.append((data[3], data[9:end]))
-        data = data[end:]
-    return found
-
-
 @pytest.mark.parametrize("junk", [GET, b"INVALID CONNECTION PREFACE\r\n\r\n", b"\0", PREFACE[:-1] + b"!"])
 async def test_a_listener_for_http2_answers_anything_else_by_goaway(junk: bytes) -> None:
     stage = Stage(protocol="http2")
     client = stage.client()
     client.gives(junk)
-    kinds = frames(client.taken())
-    assert kinds[0][0] == 4  # SETTINGS come first, RFC 9113, section 3.4
-    assert (kinds[-1][0], kinds[-1][1][:8]) == (7, bytes(4) + b"\0\0\0\1")  # GOAWAY, PROTOCOL_ERROR
+    came = client.taken()
+    assert isinstance(frames(came)[0], SettingsFrame)  # RFC 9113, section 3.4
+    assert [(last, code) for last, code, _ in goaways(came)] == [(0, 1)]  # PROTOCOL_ERROR
     assert client.ended
     assert stage.listener.cells.failures["bad_preface"] == 1
     client.ends()
@@ -62,7 +53,7 @@ async def test_a_listener_for_http2_serves_it() -> None:
 async def test_a_listener_for_http2_turns_away_by_goaway() -> None:
     stage = Stage(protocol="http2", max_connections_in=0)
     client = stage.client()
-    assert [kind for kind, _ in frames(client.taken())][-1] == 7
+    assert goaways(client.taken()) == [(0, 0, b"")]
     assert client.ended
     assert stage.listener.cells.failures["too_many_connections"] == 1
     client.ends()
@@ -75,7 +66,7 @@ async def test_a_listener_for_http2_says_nothing_before_its_faults() -> None:
     client.gives(PREFACE + bytes(3) + b"\4" + bytes(5))
     assert client.taken() == b""
     stage.timers.advance(1)
-    assert frames(client.taken())[0][0] == 4
+    assert isinstance(frames(client.taken())[0], SettingsFrame)
 
 
 async def test_a_client_that_was_held_with_too_much_is_read_on_in_http2() -> None:

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 from h2.events import TrailersReceived
-from hyperframe.frame import Frame, GoAwayFrame, HeadersFrame, PingFrame
+from hyperframe.frame import HeadersFrame, PingFrame
 
 from rules.http_params import Http2Code
 from rules.params import ALONE
-from tests.support.h2_stage import Http2Stage, Peer
+from tests.support.h2_stage import Http2Stage, Peer, asked, frames, goaways
 
 OK = [(":status", "200")]
 HIGHEST = 0x7FFFFFFF
@@ -134,32 +134,6 @@ async def test_a_close_may_say_something_else() -> None:
     client.ask()
     assert client.goaways() == [(77, 11, b"too_many_pings")]
     assert client.transport.ended
-
-
-def frames(data: bytes) -> list[Frame]:
-    """Read frames: the library h2 itself takes nothing more once a GOAWAY came."""
-    found = []
-    while data:
-        frame, length = Frame.parse_frame_header(memoryview(data)[:9])
-        frame.parse_body(memoryview(data)[9 : 9 + length])
-        found.append(frame)
-        data = data[9 + length :]
-    return found
-
-
-def asked(client: Peer, path: str) -> None:
-    """Ask, and leave unread what comes back."""
-    head = [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", path)]
-    client.h2.send_headers(client.h2.get_next_available_stream_id(), head, True)
-    client.transport.gives(client.h2.data_to_send())
-
-
-def goaways(data: bytes) -> list[tuple[int, int, bytes]]:
-    return [
-        (frame.last_stream_id, frame.error_code, frame.additional_data)
-        for frame in frames(data)
-        if isinstance(frame, GoAwayFrame)
-    ]
 
 
 async def test_a_graceful_close_loses_nothing() -> None:

@@ -15,6 +15,7 @@ from h2.events import (
     StreamReset,
     TrailersReceived,
 )
+from hyperframe.frame import Frame, GoAwayFrame
 
 from proxy.net.pool import HTTP2
 from tests.support.fakes import FakeTransport, Stage
@@ -131,6 +132,33 @@ class Peer:
             )
             for event in self.came(ConnectionTerminated)
         ]
+
+
+def frames(data: bytes) -> list[Frame]:
+    """Read frames: the library h2 itself takes nothing more once a GOAWAY came."""
+    found = []
+    while data:
+        frame, length = Frame.parse_frame_header(memoryview(data)[:9])
+        frame.parse_body(memoryview(data)[9 : 9 + length])
+        found.append(frame)
+        data = data[9 + length :]
+    return found
+
+
+def asked(client: Peer, path: str) -> None:
+    """Ask, and leave unread what comes back."""
+    head = [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", path)]
+    client.h2.send_headers(client.h2.get_next_available_stream_id(), head, True)
+    client.transport.gives(client.h2.data_to_send())
+
+
+def goaways(data: bytes) -> list[tuple[int, int, bytes]]:
+    """Give last stream, code and debug data of each GOAWAY in what was taken."""
+    return [
+        (frame.last_stream_id, frame.error_code, frame.additional_data)
+        for frame in frames(data)
+        if isinstance(frame, GoAwayFrame)
+    ]
 
 
 class Http2Stage(Stage):

@@ -53,6 +53,7 @@ admin: {address: "0.0.0.0:9905", token_file: token, hosts: [misrule.example]}
 health: {}
 workers: 1
 log: {format: text, level: warning, access: all}
+drain: {grace: 2m}
 """
 
 
@@ -84,6 +85,7 @@ def test_a_small_file_gets_the_documented_defaults() -> None:
     assert upstream.retry == options.RetryConfig(True, 0)
     assert (config.admin, config.health, config.workers, config.rules) == (None, None, 1, [])
     assert config.log == options.LogConfig("json", "info", "injected")
+    assert config.drain.grace == 10.0
 
 
 def test_a_full_file_is_read_to_the_last_option() -> None:
@@ -108,6 +110,7 @@ def test_a_full_file_is_read_to_the_last_option() -> None:
     assert config.admin == options.AdminConfig("0.0.0.0:9905", "token", ["misrule.example"])
     assert config.health == options.HealthConfig("0.0.0.0:9906")
     assert config.log == options.LogConfig("text", "warning", "all")
+    assert config.drain.grace == 120.0
 
 
 def test_json_is_read_by_the_same_rules() -> None:

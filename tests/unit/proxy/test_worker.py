@@ -4,10 +4,12 @@ import asyncio
 import re
 
 import pytest
+from hyperframe.frame import HeadersFrame, PingFrame
 
 from proxy.metrics.cells import WorkerCells
 from proxy.worker import Live
 from tests.support.fakes import Stage, snapshot_of
+from tests.support.h2_stage import Http2Stage, asked, frames, goaways
 
 GET = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"
@@ -15,6 +17,7 @@ RULE = (
     "  - {name: r, match: {headers: {x-a: '1'}, response: {headers: {x-b: '2'}}}, "
     "faults: [abort: {status: 500, at: response_head}]}\n"
 )
+HIGHEST = 0x7FFFFFFF
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-8[0-9a-f]{3}-[0-9a-f]{12}")
 
 
@@ -93,12 +96,13 @@ async def test_a_drain_ends_what_is_idle_and_lets_the_rest_end(sent: bytes) -> N
     if sent:
         other.gives(sent)
         await stage.turn()
-    assert stage.worker.drain() == 1 + (sent == GET)
+    assert stage.worker.drain() == 1 + (sent != b"")  # a head of which a byte has come is waited for
     assert other.closing == (sent == b"")
     upstream.gives(OK)
     assert b"connection: close\r\n" in busy.taken()
     assert busy.closing
-    assert stage.worker.drain() == (sent == GET)
+    busy.lost()
+    assert stage.worker.drain() == (sent != b"")
     assert upstream.closing
 
 
@@ -126,3 +130,65 @@ def test_it_begins_with_nothing() -> None:
     cells = WorkerCells()
     assert (cells.routes, cells.listeners, cells.upstreams) == ([], [], [])
     assert (cells.internal_errors, cells.waiting) == (0, 0)
+
+
+async def test_a_drain_answers_the_requests_that_have_come_already() -> None:
+    stage = Stage()
+    client = stage.client()
+    client.gives(GET + GET)
+    upstream = await stage.connected()
+    assert stage.worker.drain() == 1
+    upstream.gives(OK)
+    assert client.taken() == OK
+    upstream.gives(OK)
+    assert b"connection: close\r\n" in client.taken()
+    assert client.closing
+
+
+async def test_a_drain_waits_for_bytes_that_a_client_has_not_taken() -> None:
+    stage = Stage()
+    client = stage.client()
+    client.gives(GET)
+    upstream = await stage.connected()
+    stage.worker.drain()
+    client.get_write_buffer_size = lambda: 1  # type: ignore[method-assign]
+    upstream.gives(OK)
+    assert (client.closing, stage.worker.drain()) == (True, 1)
+    client.get_write_buffer_size = lambda: 0  # type: ignore[method-assign]
+    assert stage.worker.drain() == 0
+
+
+async def test_a_drain_says_goaway_twice_and_loses_nothing_between() -> None:
+    stage = Http2Stage()
+    client = stage.peer()
+    raw = client.transport
+    asked(client, "/first")
+    raw.taken()
+    assert stage.worker.drain() == 1
+    notice = raw.taken()
+    assert goaways(notice) == [(HIGHEST, 0, b"")]
+    asked(client, "/second")
+    (ping,) = [frame for frame in frames(notice) if isinstance(frame, PingFrame)]
+    ping.flags.add("ACK")
+    assert (stage.worker.drain(), raw.taken()) == (1, b"")  # it is said once
+    raw.gives(ping.serialize())
+    assert goaways(raw.taken()) == [(3, 0, b"")]
+    asked(client, "/too-late")
+    server = await stage.server()
+    assert len(server.requests()) == 2
+    for there in server.requests():
+        assert (stage.worker.drain(), raw.ended) == (1, False)
+        server.head(there, [(":status", "200")], end=True)
+    heads = [frame.stream_id for frame in frames(raw.taken()) if isinstance(frame, HeadersFrame)]
+    assert (heads, stage.worker.drain(), raw.ended) == ([1, 3], 0, True)
+
+
+async def test_a_drain_does_not_wait_for_a_client_of_http2_that_reads_nothing() -> None:
+    stage = Http2Stage()
+    client = stage.peer().transport
+    assert stage.worker.drain() == 1
+    stage.sweep(0.75)
+    assert (goaways(client.taken()), stage.worker.drain()) == ([(HIGHEST, 0, b"")], 1)
+    stage.sweep(0.75)
+    assert (goaways(client.taken()), client.ended) == ([(0, 0, b"")], True)
+    assert stage.worker.drain() == 0
