@@ -74,15 +74,16 @@ class GrpcIo:
     def __init__(self) -> None:
         self._channels: dict[str, grpc.Channel] = {}
 
-    def channel(self, address: str) -> grpc.Channel:
-        """Open a channel that shares nothing with others."""
+    def channel(self, address: str, compressed: bool = False) -> grpc.Channel:
+        """Open a channel that shares nothing with others; ``compressed``: with gzip, for all its messages."""
         options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)]
-        return grpc.insecure_channel(address, options=options)
+        gzip = grpc.Compression.Gzip if compressed else None
+        return grpc.insecure_channel(address, options=options, compression=gzip)
 
     def call(self, rpc: Rpc) -> Outcome:
         """Make a call, and wait for its end."""
-        if rpc.fresh:
-            with self.channel(rpc.address) as channel:
+        if rpc.fresh or rpc.compressed:
+            with self.channel(rpc.address, rpc.compressed) as channel:
                 return self._call(channel, rpc)
         if rpc.address not in self._channels:
             self._channels[rpc.address] = self.channel(rpc.address)
@@ -126,8 +127,6 @@ class GrpcIo:
 
     def _start(self, channel: Any, rpc: Rpc, messages: Iterator[bytes]) -> Any:
         given: dict[str, Any] = {"timeout": rpc.timeout, "metadata": rpc.metadata}
-        if rpc.compressed:
-            given["compression"] = grpc.Compression.Gzip
         if rpc.kind == "unary":
             return channel.unary_unary(rpc.path).future(rpc.messages[0], **given)
         if rpc.kind == "server":

@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.support.grpc_calls import CLIENTS, GrpcIo, GrpcJs, Outcome, Rpc, start_server
+from tests.support.grpclib_calls import GrpcLib
 from tests.support.h2_scripted import ScriptedH2
 from tests.support.process import Process
 from tests.support.proxy import Proxy
 
 Call = Callable[[Rpc], Outcome]
+Client = GrpcIo | GrpcJs | GrpcLib
 
 
 class Backend:
@@ -58,12 +60,13 @@ def shop_of_calls(_backends: Callable[[str], Backend]) -> Iterator[Backend]:
 
 
 @pytest.fixture(scope="session")
-def _clients() -> Iterator[Callable[[str], GrpcIo | GrpcJs]]:
-    running: dict[str, GrpcIo | GrpcJs] = {}
+def clients() -> Iterator[Callable[[str], Client]]:
+    """Give a client by its name; each is started once."""
+    running: dict[str, Client] = {}
 
-    def named(name: str) -> GrpcIo | GrpcJs:
+    def named(name: str) -> Client:
         if name not in running:
-            running[name] = CLIENTS[name]()
+            running[name] = GrpcLib() if name == "grpclib" else CLIENTS[name]()
         return running[name]
 
     yield named
@@ -72,13 +75,13 @@ def _clients() -> Iterator[Callable[[str], GrpcIo | GrpcJs]]:
 
 
 @pytest.fixture(params=list(CLIENTS))
-def client(request: pytest.FixtureRequest, _clients: Callable[[str], GrpcIo | GrpcJs]) -> GrpcIo | GrpcJs:
-    """Each client in turn."""
-    return _clients(request.param)
+def client(request: pytest.FixtureRequest, clients: Callable[[str], Client]) -> Client:
+    """Each of the clients that most of the world uses in turn."""
+    return clients(request.param)
 
 
 @pytest.fixture
-def call(client: GrpcIo | GrpcJs) -> Call:
+def call(client: Client) -> Call:
     """Make a call with each client in turn."""
     return client.call
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.e2e.grpc.conftest import Backend, Call
-from tests.support.grpc_calls import GrpcIo, GrpcJs, Outcome, Rpc, ask
+from tests.e2e.grpc.conftest import Backend, Call, Client
+from tests.support.grpc_calls import Outcome, Rpc, ask
 from tests.support.h2_peer import REFUSED_STREAM, Heard, Peer
 from tests.support.h2_scripted import ScriptedH2
 from tests.support.proxy import Rule, rule
@@ -212,7 +212,7 @@ def test_delay_beyond_the_deadline(shop_of_calls: Backend, call: Call) -> None:
     eventually(lambda: shop_of_calls.proxy.metric("misrule_requests_active") == 0)
 
 
-def test_many_deadlines(shop_of_calls: Backend, client: GrpcIo | GrpcJs) -> None:
+def test_many_deadlines(shop_of_calls: Backend, client: Client) -> None:
     """500 calls in a second, each given up before its delay is over: no flood, and nothing but deadlines."""
     shop_of_calls.proxy.put(rule("slow", {"delay": "1s"}))
     calls = [Rpc(shop_of_calls.address, "UnaryCall", timeout=0.1)] * 500

@@ -79,6 +79,8 @@ class Sync:
         self._begin(context)
         for message in messages:
             asked = said(message)
+            if asked.get("compress"):
+                context.set_compression(grpc.Compression.Gzip)
             for size in sizes(asked):
                 time.sleep(asked.get("sleep", 0))
                 yield bytes(size)
