@@ -64,6 +64,7 @@ class App:
         self._reloading: asyncio.Task[bool] | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         self._admin: Any = None  # proxy.admin.server.AdminServer, imported only where it runs
+        self._health: Any = None  # proxy.health.checks.HealthChecks, imported only where it runs
         self.changes: Changes = Changes(self.store, self.install, self.log)
         self.reloader: Reloader = Reloader(config.rules, self.changes, self.log)
 
@@ -84,6 +85,7 @@ class App:
             for listener in self.config.listeners:
                 await self._open(listener)
             await self._start_admin()
+            self._start_health()
         except BaseException:
             await self.stop()
             raise
@@ -107,6 +109,8 @@ class App:
             server.close()
         if self._admin is not None:
             await self._admin.stop()
+        if self._health is not None:
+            await self._health.stop()
         await self.reloader.close()
         self.changes.close()
         if self._sweeper is not None:
@@ -173,6 +177,18 @@ class App:
             await self._admin.start()
         except AdminError as error:
             raise StartError([str(error)]) from None
+
+    def _start_health(self) -> None:
+        """Begin to check the addresses of upstreams, where that is configured."""
+        checked = [config for config in self.config.upstreams.values() if config.health is not None]
+        if not checked:
+            return
+        from proxy.health.checks import HealthChecks
+
+        self._health = HealthChecks(self.worker)
+        for config in checked:
+            self._health.add(self.worker.upstreams[config.name], config.health)
+        self._health.start()
 
     def _add_upstream(self, config: UpstreamConfig) -> None:
         """Make the pool of one upstream."""

@@ -48,6 +48,9 @@ CONNECT_TIMEOUT: Final = Failure(
 CONNECT_UNREACHABLE: Final = Failure(
     "connect_unreachable", 502, "destination_ip_unroutable", "upstream is unreachable", _UNAVAILABLE
 )
+NO_HEALTHY_UPSTREAM: Final = Failure(
+    "no_healthy_upstream", 503, "destination_unavailable", "no healthy upstream", _UNAVAILABLE
+)
 DNS_ERROR: Final = Failure("dns_error", 502, "dns_error", "upstream's name does not resolve", _UNAVAILABLE)
 POOL_EXHAUSTED: Final = Failure(
     "pool_exhausted", 503, "connection_limit_reached", "no upstream connection became free", _UNAVAILABLE
@@ -99,6 +102,7 @@ ALL: Final[tuple[Failure, ...]] = (
     CONNECT_REFUSED,
     CONNECT_TIMEOUT,
     CONNECT_UNREACHABLE,
+    NO_HEALTHY_UPSTREAM,
     DNS_ERROR,
     POOL_EXHAUSTED,
     UPSTREAM_RESET,

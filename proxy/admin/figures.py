@@ -4,8 +4,9 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-from proxy.admin.types import Percentiles, RouteStats, RuleStats, Stats, Window
-from proxy.metrics.cells import BOUNDS, RouteCells, WorkerCells
+from proxy.admin.types import EndpointStats, Percentiles, RouteStats, RuleStats, Stats, Window
+from proxy.logs import timestamp
+from proxy.metrics.cells import BOUNDS, EndpointCells, RouteCells, UpstreamCells, WorkerCells
 from proxy.metrics.exposition import by_code, without_injection
 from rules.compiled import CompiledRule
 from rules.snapshot import Snapshot
@@ -59,6 +60,7 @@ class Figures:
             held=cells.waiting,
             routes=[self._route(now, route, before) for route in cells.routes],
             rules=[self._rule(now, rule, before) for rule in snapshot.rules[:limit]],
+            endpoints=[_endpoint(one, place) for one in cells.upstreams for place in one.endpoints],
         )
 
     def _route(self, now: float, cells: RouteCells, before: Sample | None) -> RouteStats:
@@ -91,6 +93,11 @@ class Figures:
             shadowed=sum(state.shadowed),
             active=state.active,
         )
+
+
+def _endpoint(upstream: UpstreamCells, cells: EndpointCells) -> EndpointStats:
+    since = timestamp(cells.since)
+    return EndpointStats(upstream.upstream, cells.address, cells.state, since, cells.last, dict(cells.checks))
 
 
 def _window(seconds: float, now: RouteSample, before: RouteSample | None) -> Window:

@@ -181,6 +181,17 @@ class RuleStats(Struct, frozen=True):
     active: Count
 
 
+class EndpointStats(Struct, frozen=True):
+    """What health checks found at one address of an upstream."""
+
+    upstream: str
+    address: str
+    state: Annotated[str, Meta(description="unknown (used like healthy), healthy or unhealthy")]
+    since: Time
+    last: Annotated[str, Meta(description="What the newest check saw; empty before the first")]
+    checks: Annotated[dict[str, int], Meta(description="How many, by outcome")]
+
+
 class Stats(Struct, frozen=True):
     """Figures of all traffic."""
 
@@ -190,6 +201,7 @@ class Stats(Struct, frozen=True):
     held: Annotated[Count, Meta(description="Exchanges that a fault delays or stalls now")]
     routes: list[RouteStats]
     rules: list[RuleStats]
+    endpoints: Annotated[list[EndpointStats], Meta(description="Addresses that are checked")]
 
 
 class Alive(Struct, frozen=True):

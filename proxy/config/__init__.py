@@ -9,6 +9,7 @@ from proxy.config.command_line import OptionsError, from_options, with_options
 from proxy.config.options import (
     AdminConfig,
     Config,
+    HealthCheck,
     HealthConfig,
     Limits,
     ListenerConfig,
@@ -26,6 +27,7 @@ from proxy.config.read import load, parse
 __all__ = [
     "AdminConfig",
     "Config",
+    "HealthCheck",
     "HealthConfig",
     "Limits",
     "ListenerConfig",

@@ -6,7 +6,7 @@ Errors, JSON Schema and the checks of the command line come from the same object
 from typing import Any, Final
 
 from proxy.config.addresses import Address
-from rules.match_params import HEADERS, HOST_TEXT, PATH_TEXT
+from rules.match_params import HEADERS, HOST_TEXT, PATH_TEXT, StatusRange
 from rules.params import (
     ALONE,
     BadValue,
@@ -102,6 +102,7 @@ ROUTE_UPSTREAMS: Final = Several("upstream", NAME)
 KINDS: Final[dict[str, Param[Any]]] = {
     "access": words("all", "injected", "none"),
     "addresses": Several("address", CONNECT),
+    "authority": Text("a host, with its port where it has one", r"[A-Za-z0-9._:\[\]-]+", high=260),
     "balance": words("round_robin", "least_requests", "random"),
     "bool": Bool(),
     "count": Integer(1, 1_000_000),
@@ -111,6 +112,7 @@ KINDS: Final[dict[str, Param[Any]]] = {
     "hops": Integer(0, 100),
     "host_text": HOST_TEXT,
     "hosts": ListOf(Text("a host name without port", r"[A-Za-z0-9._:\[\]-]+", high=253), single=True),
+    "interval": Duration(low=0.1),
     "level": words("debug", "info", "warning", "error"),
     "listen": LISTEN,
     "listener_protocol": NotYet(words("auto", "http", "http1", "http2"), "tcp"),
@@ -119,8 +121,13 @@ KINDS: Final[dict[str, Param[Any]]] = {
     "paths": ListOf(FILE, single=True),
     "header_texts": HEADERS,
     "path_text": PATH_TEXT,
+    "service": Text('the name of a gRPC service, or "" for the whole server', r"[!-~]*", high=1024),
     "size": Size(),
     "small": Integer(0, 10_000),
+    "statuses": ListOf(StatusRange(), single=True, low=1),
+    "streak": Integer(1, 1000),
+    "target": Text("a path such as /healthz, of visible ASCII", r"/[!\"$-~]*", high=2048),
     "upstream_protocol": NotYet(words("auto", "http1", "http2"), "tcp"),
+    "when_all_unhealthy": words("use_all", "fail"),
     "workers": Workers(),
 }

@@ -141,12 +141,32 @@ class RetryConfig(Struct, frozen=True):
     attempts: Annotated[int, option("hops", "So many more times where the connection could not be made")] = 0
 
 
+class HealthCheck(Struct, frozen=True):
+    """How the addresses of an upstream are checked: exactly one of ``http``, ``grpc`` and ``tcp``."""
+
+    http: Annotated[str | None, option("target", "GET this path, in the protocol of the upstream")] = None
+    grpc: Annotated[
+        str | None, option("service", 'Ask grpc.health.v1.Health for this service; "": the whole server')
+    ] = None
+    tcp: Annotated[bool, option("bool", "Only connect")] = False
+    host: Annotated[str, option("authority", "The host header (:authority); absent: the address")] = ""
+    expect: Annotated[
+        tuple[tuple[int, int], ...], option("statuses", "Statuses that pass, of http; absent: 200-299")
+    ] = ((200, 299),)
+    interval: Annotated[float, option("interval", "From the start of a check to that of the next")] = 10.0
+    timeout: Annotated[float, option("duration", "For connecting and the answer together")] = 1.0
+    healthy_after: Annotated[int, option("streak", "So many passes in a row make it healthy again")] = 2
+    unhealthy_after: Annotated[int, option("streak", "So many failures in a row make it unhealthy")] = 3
+    when_all_unhealthy: Annotated[
+        str, option("when_all_unhealthy", "use_all (as if all were healthy) or fail (503)")
+    ] = "use_all"
+
+
 class UpstreamConfig(Struct, frozen=True, rename={"addresses": "address"}):
     """A service that requests are sent to, at one or several addresses."""
 
     LATER: ClassVar[dict[str, str]] = {
         "tls": "TLS comes later",
-        "health": "health checks come later",
     }
 
     name: str
@@ -164,6 +184,9 @@ class UpstreamConfig(Struct, frozen=True, rename={"addresses": "address"}):
     )
     pool: Annotated[PoolConfig, section(PoolConfig, "Connections kept open")] = PoolConfig()
     retry: Annotated[RetryConfig, section(RetryConfig, "When a request is sent again")] = RetryConfig()
+    health: Annotated[
+        HealthCheck | None, section(HealthCheck, "How its addresses are checked; absent: not at all")
+    ] = None
 
 
 class AdminConfig(Struct, frozen=True):

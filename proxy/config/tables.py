@@ -6,9 +6,9 @@ from typing import Any, Final, get_type_hints
 from msgspec import NODEFAULT, Meta, Struct, structs
 
 from proxy.config.kinds import KINDS, NAME, ROUTE_UPSTREAMS
-from proxy.config.options import Config, RouteConfig, RouteMatch, UpstreamConfig
+from proxy.config.options import Config, HealthCheck, RouteConfig, RouteMatch, UpstreamConfig
 from rules.params import Duration, Integer, Param, Size
-from rules.records import Field, ListOf, MapOf, Record, Values, exactly_one
+from rules.records import Field, ListOf, MapOf, Record, Values, at, exactly_one
 
 Make = Callable[[Values], Any]
 
@@ -61,7 +61,7 @@ def record_of(kind: type[Struct], make: Make | None = None) -> Record[Any]:
         names[key] = name
         fields[key] = _field(param_of(meta), default, meta.description or "")
     later: dict[str, str] = getattr(kind, "LATER", {})
-    make = make or (_upstream if kind is UpstreamConfig else kind_maker(kind, names))
+    make = make or {UpstreamConfig: _upstream, HealthCheck: _health}.get(kind) or kind_maker(kind, names)
     return Record(fields, make, later=later, human="a mapping")
 
 
@@ -91,12 +91,25 @@ LISTS: Final = frozenset({"addresses", "hosts", "listeners", "routes", "rules"})
 def _upstream(values: Values) -> UpstreamConfig:
     given = {key: value for key, value in values.items() if value is not None}
     addresses = given.pop("address")
+    health = given.get("health")
+    if health is not None and health.grpc is not None and given["protocol"] == "http1":
+        raise at(("health", "grpc"), "gRPC is spoken over HTTP/2, and the protocol of this upstream is http1")
     return UpstreamConfig(
         name="",  # the key that it stands under; filled in by the reader of the whole
         addresses=[address for address, _ in addresses],
         weights=[weight for _, weight in addresses],
         **given,
     )
+
+
+def _health(values: Values) -> HealthCheck:
+    """Make a check of exactly one kind; what only another kind has is a mistake."""
+    kind = exactly_one({**values, "tcp": values["tcp"] or None}, ("http", "grpc", "tcp"))
+    given = {key: value for key, value in values.items() if value is not None}
+    for key, of in (("expect", ("http",)), ("host", ("http", "grpc"))):
+        if key in given and kind not in of:
+            raise at((key,), f"a {kind} check has no use for it; only with {' or '.join(of)}")
+    return HealthCheck(**given)
 
 
 def _route(values: Values) -> RouteConfig:

@@ -21,6 +21,8 @@ OTHER: Final = "_other"  # no rule can have this name, and no gRPC service
 LABELS: Final[dict[str, str]] = {
     "listener": "name of a listener in the configuration",
     "upstream": 'name of an upstream in the configuration, "" where none was chosen',
+    "address": "an address of an upstream, as configured",
+    "outcome": "what became of a health check, see proxy/health/outcome.py",
     "code": "a status of the HTTP registry; its class (2xx) for any other; none without an answer",
     "service": f"service of a gRPC call; {OTHER} beyond the first {MOST_CALLS} methods of a listener",
     "method": f"method of a gRPC call, {OTHER} with the service",
@@ -112,6 +114,18 @@ UPSTREAM_FAILURES: Final = Metric(
     "Exchanges that failed once an upstream was chosen, by kind; never an injected fault.",
     ("upstream", "kind"),
 )
+HEALTHY: Final = Metric(
+    "misrule_upstream_healthy",
+    GAUGE,
+    "1 while health checks find an address well, or have not found out yet; else 0.",
+    ("upstream", "address"),
+)
+HEALTH_CHECKS: Final = Metric(
+    "misrule_upstream_health_checks",
+    COUNTER,
+    "Health checks of an address, by outcome.",
+    ("upstream", "address", "outcome"),
+)
 
 MATCHES: Final = Metric("misrule_rule_matches", COUNTER, "Exchanges that a rule matched.", ("rule",))
 KEYLESS: Final = Metric(
@@ -179,6 +193,8 @@ METRICS: Final[tuple[Metric, ...]] = (
     UPSTREAM_QUEUED,
     CLIENT_FAILURES,
     UPSTREAM_FAILURES,
+    HEALTHY,
+    HEALTH_CHECKS,
     MATCHES,
     KEYLESS,
     RULE_ACTIVE,

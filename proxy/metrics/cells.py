@@ -95,10 +95,30 @@ class ListenerCells:
         self.failures: dict[str, int] = {}
 
 
-class UpstreamCells:
-    """Connections to one upstream; ``failures`` counts exchanges that failed there, by kind."""
+class EndpointCells:
+    """What health checks found at one address: ``checks`` counts them by outcome.
 
-    __slots__ = ("failures", "idle", "open", "opened", "queued", "retries", "reused", "upstream")
+    ``state`` is "unknown", "healthy" or "unhealthy", ``since`` when it became so (unix time), ``last``
+    what the newest check saw.
+    """
+
+    __slots__ = ("address", "checks", "last", "since", "state")
+
+    def __init__(self, address: str, now: float) -> None:
+        self.address: str = address
+        self.state: str = "unknown"
+        self.since: float = now
+        self.last: str = ""
+        self.checks: dict[str, int] = {}
+
+
+class UpstreamCells:
+    """Connections to one upstream; ``failures`` counts exchanges that failed there, by kind.
+
+    ``endpoints`` has the addresses that are checked.
+    """
+
+    __slots__ = ("endpoints", "failures", "idle", "open", "opened", "queued", "retries", "reused", "upstream")
 
     def __init__(self, upstream: str) -> None:
         self.upstream: str = upstream
@@ -109,6 +129,7 @@ class UpstreamCells:
         self.retries: int = 0
         self.queued: int = 0
         self.failures: dict[str, int] = {}
+        self.endpoints: list[EndpointCells] = []
 
 
 class WorkerCells:

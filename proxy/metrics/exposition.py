@@ -62,7 +62,7 @@ class Exposition(Collector):
         """Give all families with their samples."""
         cells, sources = self._sources.cells, self._sources
         families = [*_routes(cells.routes), _calls(cells.calls), *_listeners(cells), *_upstreams(cells)]
-        families += _rules(sources.snapshot())
+        families += [*_health(cells), *_rules(sources.snapshot())]
         families += _state(sources)
         return [*families, *self._process.collect()]
 
@@ -207,6 +207,19 @@ def _upstreams(cells: WorkerCells) -> list[Family]:
                 for one in cells.upstreams
                 for kind, count in one.failures.items()
             ],
+        ),
+    ]
+
+
+def _health(cells: WorkerCells) -> list[Family]:
+    checked = [
+        ((one.upstream, endpoint.address), endpoint) for one in cells.upstreams for endpoint in one.endpoints
+    ]
+    return [
+        _gauge(catalogue.HEALTHY, [(labels, int(one.state != "unhealthy")) for labels, one in checked]),
+        _counter(
+            catalogue.HEALTH_CHECKS,
+            [((*labels, outcome), n) for labels, one in checked for outcome, n in one.checks.items()],
         ),
     ]
 

@@ -47,7 +47,7 @@ class Waiter:
 class Endpoint:
     """One address of an upstream: host and port, or the path of a Unix socket."""
 
-    __slots__ = ("active", "current", "host", "idle", "number", "path", "port", "shared", "weight")
+    __slots__ = ("active", "current", "healthy", "host", "idle", "number", "path", "port", "shared", "weight")
 
     def __init__(self, number: int, host: str, port: int, path: str, weight: int) -> None:
         self.number: int = number
@@ -57,6 +57,7 @@ class Endpoint:
         self.weight: int = weight
         self.current: int = 0  # state of the smooth weighted round robin
         self.active: int = 0  # exchanges under way
+        self.healthy: bool = True  # as far as health checks know: see Upstream.mark
         self.idle: list[Connection] = []
         self.shared: list[Connection] = []  # connections that carry many exchanges at once
 
@@ -97,15 +98,21 @@ class Upstream:
         self.retry_reused: bool = retry_reused
         self.attempts: int = attempts
         self.protocol: int = protocol
+        self.use_all: bool = True  # when no address is healthy: use them all, or (False) none
+        self.usable: list[Endpoint] = endpoints  # those that pick chooses from
         self.open: int = 0  # connections, those being opened included
         self.waiting: deque[tuple[float, Waiter]] = deque()
         self.dice: random.Random = random.Random(name)  # balancing only: rules have dice of their own
 
     def pick(self, tried: int) -> Endpoint | None:
-        """Choose an address; ``tried`` has a bit for each address that failed this exchange already."""
-        endpoints = self.endpoints
+        """Choose an address; ``tried`` has a bit for each address that failed this exchange already.
+
+        None: all that may be used were tried, or none may be used (see ``mark``).
+        """
+        endpoints = self.usable
         if len(endpoints) == 1:
-            return None if tried else endpoints[0]
+            only = endpoints[0]
+            return None if (tried >> only.number) & 1 else only
         usable = [e for e in endpoints if not (tried >> e.number) & 1]
         if not usable:
             return None
@@ -114,6 +121,17 @@ class Upstream:
         if self.balance == RANDOM:
             return self.dice.choices(usable, [e.weight for e in usable])[0]
         return round_robin(usable)
+
+    def mark(self, endpoint: Endpoint, healthy: bool) -> None:
+        """Note what health checks found: from now on only healthy addresses are chosen.
+
+        When none is left, all are (``use_all``), or none.  What is under way at an address goes on.
+        """
+        endpoint.healthy = healthy
+        usable = [e for e in self.endpoints if e.healthy]
+        self.usable = self.endpoints if self.use_all and not usable else usable
+        for each in self.endpoints:
+            each.current = 0  # turns begin anew among those that are left
 
     def keep(self, endpoint: Endpoint, connection: Connection) -> bool:
         """Put a connection back for the next exchange; False: there are enough, close it."""

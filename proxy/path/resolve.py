@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from proxy import errors
 from proxy.exchange import Exchange
 from proxy.path import connect, end
 from proxy.performer import Then
@@ -30,8 +31,11 @@ def choose(ex: Exchange) -> None:
     """Choose an address by the upstream's balance and go on to connect there."""
     target = ex.target
     if target is not None:
-        ex.endpoint = target.pick(0)
-        if ex.plan is None:
+        endpoint = target.pick(0)
+        ex.endpoint = endpoint
+        if endpoint is None:
+            end.fail(ex, errors.NO_HEALTHY_UPSTREAM)
+        elif ex.plan is None:
             connect.take(ex)
         else:
             connect.enter(ex)

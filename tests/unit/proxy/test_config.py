@@ -47,6 +47,9 @@ upstreams:
     timeouts: {connect: 1s, response_head: 2s, idle: 3s}
     pool: {max_connections: 10, max_idle: 0}
     retry: {reused_connection: false, attempts: 2}
+    health:
+      {http: /healthz, host: h, expect: [200, 300-399], interval: 2s, timeout: 500ms, healthy_after: 1,
+       unhealthy_after: 5, when_all_unhealthy: fail}
   canary: {address: "unix:/run/canary.sock"}
 rules: [rules.yaml, rules.d]
 admin: {address: "0.0.0.0:9905", token_file: token, hosts: [misrule.example]}
@@ -83,9 +86,22 @@ def test_a_small_file_gets_the_documented_defaults() -> None:
     assert upstream.timeouts == options.UpstreamTimeouts(5.0, 60.0, 300.0)
     assert upstream.pool == options.PoolConfig(1024, 64)
     assert upstream.retry == options.RetryConfig(True, 0)
+    assert upstream.health is None
     assert (config.admin, config.health, config.workers, config.rules) == (None, None, 1, [])
     assert config.log == options.LogConfig("json", "info", "injected")
     assert config.drain.grace == 10.0
+
+
+@pytest.mark.parametrize(
+    ("written", "kind"),
+    [("http: /x", ("/x", None, False)), ('grpc: ""', (None, "", False)), ("tcp: true", (None, None, True))],
+)
+def test_a_health_check_gets_the_documented_defaults(
+    written: str, kind: tuple[str | None, str | None, bool]
+) -> None:
+    text = SMALL.replace("{address:", f"{{health: {{{written}}}, address:")
+    check = parse(text.encode(), "m.yaml").upstreams["default"].health
+    assert check == options.HealthCheck(*kind, "", ((200, 299),), 10.0, 1.0, 2, 3, "use_all")
 
 
 def test_a_full_file_is_read_to_the_last_option() -> None:
@@ -106,6 +122,8 @@ def test_a_full_file_is_read_to_the_last_option() -> None:
     assert stable.timeouts == options.UpstreamTimeouts(1.0, 2.0, 3.0)
     assert stable.pool == options.PoolConfig(10, 0)
     assert stable.retry == options.RetryConfig(False, 2)
+    expect = ((200, 200), (300, 399))
+    assert stable.health == options.HealthCheck("/healthz", None, False, "h", expect, 2.0, 0.5, 1, 5, "fail")
     assert config.rules == ["rules.yaml", "rules.d"]
     assert config.admin == options.AdminConfig("0.0.0.0:9905", "token", ["misrule.example"])
     assert config.health == options.HealthConfig("0.0.0.0:9906")
@@ -200,7 +218,38 @@ UPSTREAM = '"127.0.0.1:3000"'
     [
         (SMALL.replace(LISTENER, LISTENER + ", capture: redirect"), 'listeners[0].capture: "capture" is not'),
         (SMALL.replace("{address:", "{protocol: tcp, address:"), 'default.protocol: "tcp" is not'),
-        (SMALL.replace("{address:", "{health: {}, address:"), 'upstreams.default.health: "health" is not'),
+        (
+            SMALL.replace("{address:", "{health: {}, address:"),
+            "4:31: upstreams.default.health: expected exactly one of http, grpc, tcp; got none",
+        ),
+        (
+            SMALL.replace("{address:", '{health: {http: /, grpc: ""}, address:'),
+            "4:31: upstreams.default.health: expected exactly one of http, grpc, tcp; got http and grpc",
+        ),
+        (
+            SMALL.replace("{address:", "{health: {tcp: true, host: a}, address:"),
+            "4:49: upstreams.default.health.host: a tcp check has no use for it; only with http or grpc",
+        ),
+        (
+            SMALL.replace("{address:", "{health: {grpc: a.B, expect: 200}, address:"),
+            "4:51: upstreams.default.health.expect: a grpc check has no use for it; only with http",
+        ),
+        (
+            SMALL.replace("{address:", "{health: {grpc: a.B}, protocol: http1, address:"),
+            "4:38: upstreams.default.health.grpc: gRPC is spoken over HTTP/2, and the protocol of this",
+        ),
+        (
+            SMALL.replace("{address:", "{health: {http: healthz}, address:"),
+            'health.http: expected a path such as /healthz, of visible ASCII, got "healthz"',
+        ),
+        (
+            SMALL.replace("{address:", "{health: {tcp: true, interval: 50ms}, address:"),
+            "health.interval: expected a duration from 100ms to 24h",
+        ),
+        (
+            SMALL.replace("{address:", "{health: {tcp: true, when_all_unhealthy: use}, address:"),
+            'when_all_unhealthy: expected use_all or fail, got "use"; did you mean "use_all"?',
+        ),
         (SMALL.replace("upstream: default", "upstream: defualt"), 'did you mean "default"?'),
         (SMALL.replace("upstream: default", "upstreams: []"), "listeners[0].routes[0].upstreams: expected"),
         (SMALL.replace("{upstream: default}", "{}"), "expected exactly one of upstream, upstreams; got none"),

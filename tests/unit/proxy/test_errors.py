@@ -39,6 +39,7 @@ WANTED = {
     "connect_refused": (502, "connection_refused", 14),
     "connect_timeout": (504, "connection_timeout", 14),
     "connect_unreachable": (502, "destination_ip_unroutable", 14),
+    "no_healthy_upstream": (503, "destination_unavailable", 14),
     "dns_error": (502, "dns_error", 14),
     "pool_exhausted": (503, "connection_limit_reached", 14),
     "upstream_reset": (502, "connection_terminated", 14),

@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from proxy.metrics import catalogue
 from proxy.metrics.calls import BAD_STATUS, NO_STATUS
 from proxy.metrics.catalogue import COUNTER, LABELS, METRICS, OTHER, RULE_SERIES, code_label
-from proxy.metrics.cells import ListenerCells, UpstreamCells, WorkerCells
+from proxy.metrics.cells import EndpointCells, ListenerCells, UpstreamCells, WorkerCells
 from proxy.metrics.exposition import Exposition, Sources
 from proxy.metrics.reloads import Reloads
 from rules.compile import compile_rules
@@ -267,3 +267,24 @@ async def test_both_formats_can_be_parsed(scraped: Scraped, accept: str, content
     names = {family.name for family in parse(body.decode())}
     assert {metric.name for metric in METRICS if metric.kind != COUNTER} <= names
     assert b"process_resident_memory_bytes" in body
+
+
+async def test_health_is_shown_for_addresses_that_are_checked(scraped: Scraped) -> None:
+    shop, plain = UpstreamCells("shop"), UpstreamCells("plain")
+    scraped.cells.upstreams += [shop, plain]
+    for port, state in ((80, "unknown"), (81, "healthy"), (82, "unhealthy")):
+        shop.endpoints.append(EndpointCells(f"10.0.0.1:{port}", 1.0))
+        shop.endpoints[-1].state = state
+    shop.endpoints[2].checks = {"passed": 2, "timeout": 3}
+    samples = {
+        (name, *sorted(dict(labels).values())): value
+        for (name, labels), value in (await scraped.samples()).items()
+        if "health" in name and not name.endswith("_created")
+    }
+    assert samples == {
+        ("misrule_upstream_healthy", "10.0.0.1:80", "shop"): 1,
+        ("misrule_upstream_healthy", "10.0.0.1:81", "shop"): 1,
+        ("misrule_upstream_healthy", "10.0.0.1:82", "shop"): 0,
+        ("misrule_upstream_health_checks_total", "10.0.0.1:82", "passed", "shop"): 2,
+        ("misrule_upstream_health_checks_total", "10.0.0.1:82", "shop", "timeout"): 3,
+    }

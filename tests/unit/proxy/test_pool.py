@@ -133,6 +133,44 @@ def test_the_only_address_is_chosen_until_it_failed() -> None:
     assert pool.pick(1) is None
 
 
+@pytest.mark.parametrize("balance", [ROUND_ROBIN, LEAST_REQUESTS, RANDOM])
+def test_an_unhealthy_address_is_not_chosen(balance: int) -> None:
+    pool = upstream([1, 1, 1], balance)
+    pool.mark(pool.endpoints[1], False)
+    assert {endpoint.number for _ in range(30) if (endpoint := pool.pick(0))} == {0, 2}
+    assert {endpoint.number for _ in range(30) if (endpoint := pool.pick(0b100))} == {0}
+    pool.mark(pool.endpoints[0], False)
+    assert pool.pick(0b011) is pool.endpoints[2]  # the others were tried when they were healthy
+    assert pool.pick(0b100) is None
+    pool.mark(pool.endpoints[1], True)
+    assert {endpoint.number for _ in range(30) if (endpoint := pool.pick(0))} == {1, 2}
+
+
+@pytest.mark.parametrize("weights", [[1], [1, 1]])
+@pytest.mark.parametrize("use_all", [True, False])
+def test_when_no_address_is_healthy_all_are_chosen_or_none(weights: list[int], use_all: bool) -> None:
+    pool = upstream(weights)
+    pool.use_all = use_all
+    for endpoint in pool.endpoints:
+        pool.mark(endpoint, False)
+    picked = [pool.pick(0) for _ in range(8)]
+    seen = {None if one is None else one.number for one in picked}
+    assert seen == (set(range(len(weights))) if use_all else {None})
+    pool.mark(pool.endpoints[0], True)
+    assert pool.pick(0) is pool.endpoints[0]
+
+
+def test_turns_begin_anew_when_an_address_comes_or_goes() -> None:
+    """What an address was owed when it went is not made up for in one go when it comes back."""
+    pool = upstream([5, 1, 1])
+    for _ in range(3):
+        pool.pick(0)
+    pool.mark(pool.endpoints[0], False)
+    assert [pool.pick(0).number for _ in range(4)] == [1, 2, 1, 2]  # type: ignore[union-attr]
+    pool.mark(pool.endpoints[0], True)
+    assert [pool.pick(0).number for _ in range(7)] == [0, 0, 1, 0, 2, 0, 0]  # type: ignore[union-attr]
+
+
 def test_balances_have_the_names_of_the_configuration() -> None:
     assert BALANCES == {"round_robin": ROUND_ROBIN, "least_requests": LEAST_REQUESTS, "random": RANDOM}
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from proxy.admin.live_views import MASK, masked
+from proxy.metrics.cells import EndpointCells
 from tests.unit.proxy.admin.fake_proxy import Endpoint, read_answer
 
 
@@ -110,6 +111,23 @@ async def test_stats_count_with_and_without_injection(endpoint: Endpoint) -> Non
     (rule,) = stats["rules"]
     assert (rule["name"], rule["matches"], rule["injected"]) == ("from-file", 4, 0)
     assert rule["matches_rate"] > 0
+
+
+async def test_stats_show_what_health_checks_found(endpoint: Endpoint) -> None:
+    assert (await endpoint.call("GET", "/v1/stats")).json["endpoints"] == []
+    cells = EndpointCells("10.0.0.1:80", 1_700_000_000.25)
+    cells.state, cells.last, cells.checks = "unhealthy", "status 503, not 200-299", {"failed": 3}
+    endpoint.proxy.worker.cells.upstreams[0].endpoints.append(cells)
+    assert (await endpoint.call("GET", "/v1/stats")).json["endpoints"] == [
+        {
+            "upstream": "stable",
+            "address": "10.0.0.1:80",
+            "state": "unhealthy",
+            "since": "2023-11-14T22:13:20.250Z",
+            "last": "status 503, not 200-299",
+            "checks": {"failed": 3},
+        }
+    ]
 
 
 # Connections and configuration
