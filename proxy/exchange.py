@@ -153,6 +153,9 @@ class ClientSide(Connection):
         """Let the connection end when what is under way on it is complete, and take nothing new."""
         raise NotImplementedError
 
+    def faulted(self) -> None:
+        """Note that a fault acts on this exchange: its client is not to blame for what it does then."""
+
     def disturb(self, action: Disturb, rule: CompiledRule) -> None:
         """Do to the connection what only HTTP/2 has, until the rule goes away."""
         raise NotImplementedError

@@ -119,6 +119,7 @@ class Performance:
         """Begin one action; True: the exchange waits or has ended."""
         ex = self.ex
         self.plan.acted(chosen)
+        ex.client.faulted()
         if isinstance(action, Wait):
             if action.seconds > 0.0:
                 return self._hold(chosen, action.seconds, THEN_CONTINUE, None)

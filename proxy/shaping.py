@@ -148,6 +148,7 @@ class _Row(Shaping):
     def acts(self) -> None:
         """Count the injection, before the first time."""
         self.plan.acted(self.chosen)
+        self.ex.client.faulted()
 
     def prove(self) -> None:
         """Leave proof, once."""

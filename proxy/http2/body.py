@@ -4,6 +4,7 @@ from proxy.http2.heads import lines_of, trailers_of, with_status
 from proxy.wire.body import BodyReader
 from proxy.wire.h1 import BODY, END, MARK, NEED
 from proxy.wire.h2_fields import Block
+from proxy.wire.h2_queue import SMALL
 
 
 class StreamBody(BodyReader):
@@ -24,10 +25,13 @@ class StreamBody(BodyReader):
         """Take in a piece."""
         if not piece:
             return
-        if self.waiting is None:
+        waiting = self.waiting
+        if waiting is None:
             self.waiting = [piece]
+        elif waiting and len(waiting[-1]) + len(piece) <= SMALL:
+            waiting[-1] += piece
         else:
-            self.waiting.append(piece)
+            waiting.append(piece)
 
     def end(self, trailers: Block | None) -> None:
         """Note that nothing more comes."""

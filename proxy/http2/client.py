@@ -4,7 +4,7 @@ import asyncio
 from typing import Any, Final, cast
 
 from proxy import errors
-from proxy.exchange import BY_BUFFER
+from proxy.exchange import BY_BUFFER, BY_PEER
 from proxy.http2.client_stream import ClientStream
 from proxy.http2.disturbances import Disturbances
 from proxy.http2.heads import request_head
@@ -27,7 +27,7 @@ from proxy.wire.h2 import (
     H2Connection,
     H2Settings,
 )
-from proxy.wire.h2_errors import NO_ERROR, H2Error
+from proxy.wire.h2_errors import CANCEL, NO_ERROR, H2Error
 from proxy.wire.h2_streams import Stream
 from proxy.worker import Worker
 from rules.actions import Disturb, GoAway
@@ -117,6 +117,7 @@ class ClientConnection(Carrier):
         self.codec.resume()
         self.go_on_reading()
         self.link.mark()
+        self.link.resume(BY_PEER)
 
     # --- reading
 
@@ -142,7 +143,8 @@ class ClientConnection(Carrier):
         except Exception:
             self.worker.bug("client")
             self.shut()
-        self.link.mark()
+        link.mark()
+        link.hold_back()
 
     def _on_event(self, event: int) -> None:
         codec = self.codec
@@ -189,6 +191,8 @@ class ClientConnection(Carrier):
             intake.renew()
         side = ClientStream(self, self.link, stream)
         stream.owner = side
+        if intake.behind:
+            stream.faulted = True
         self.streams[side] = None
         head = request_head(codec.block, intake.live.request_names, codec.end)
         ex = intake.begin(side, head)
@@ -198,7 +202,6 @@ class ClientConnection(Carrier):
             side.incoming.ended = True
         try:
             if intake.plan(ex):
-                stream.faulted = True
                 request_body.begin(ex, side.incoming)
             intake.enter(ex)
         except ProtocolError as error:  # what HTTP/1.1 cannot say to an upstream that speaks only that
@@ -210,6 +213,14 @@ class ClientConnection(Carrier):
             self._drop(side)
         if self.state == LEAVING and not self.streams:
             self._linger()
+
+    def _stopped_reading(self, side: ClientStream) -> None:
+        """Nothing of what waits for this client has gone out for long."""
+        if side.ex is not None:
+            end.fail(side.ex, errors.CLIENT_IDLE)
+        else:
+            self.worker.cells.failed(self.listener.name, "", errors.CLIENT_IDLE.kind)
+            side.end_by(CANCEL)
 
     def _drop(self, side: ClientStream) -> None:
         """Forget a stream; without a cycle, so that what it holds is free at once."""
@@ -340,11 +351,17 @@ class ClientConnection(Carrier):
     def sweep(self, now: float) -> None:
         for side in list(self.streams):
             side.sweep(now)
+            if now - side.since > self.listener.idle_timeout:
+                self._stopped_reading(side)
             self._forget(side)
+        if self.codec.held:
+            self.codec.use_rest()
+            self.go_on_reading()  # tells what has gone out
         if self.state == OPEN and self.noticed is not None and now > self.noticed_until:
             self._on_noticed()
         held = self.intake.held
-        if held and self.link.peer_gone():
+        self.intake.behind = held
+        if self.link.peer_gone():
             self.link.close()  # connection_lost does the rest
             return
         if self.moved or self.streams or held:

@@ -40,6 +40,8 @@ class ClientStream(ClientSide):
     disturbed: bool = False  # a rule does something to this stream or its connection
     whole: bool = False  # the answer's end was sent
     unwanted: bool = False  # it came before the request was complete: the rest is not wanted
+    moved: bool = True  # some of what waits for the client has gone out since the last sweep,
+    since: float = 0.0  # or did so then
 
     def __init__(self, carrier: Carrier, link: Link, stream: Stream) -> None:
         self.carrier: Carrier = carrier
@@ -108,6 +110,7 @@ class ClientStream(ClientSide):
 
     def writable(self) -> None:
         """The client's window let some of what waited go out."""
+        self.moved = True
         self._decline()
         ex = self.ex
         code = self.sender.parted()
@@ -219,6 +222,9 @@ class ClientStream(ClientSide):
         else:
             self.link.timers.after(_TO_READ, _Parting(self, -1, goaway))
 
+    def faulted(self) -> None:
+        self.stream.faulted = True
+
     def disturb(self, action: Disturb, rule: CompiledRule) -> None:
         self.disturbed = True
         self.carrier.disturb(action, rule, self.stream)
@@ -235,6 +241,9 @@ class ClientStream(ClientSide):
     # --- what only whole connections do
 
     def sweep(self, now: float) -> None:
+        if self.moved or self.stream.queue is None:
+            self.moved = False
+            self.since = now
         code = self.sender.overdue(now)
         if code >= 0:
             self._reset(code)

@@ -4,6 +4,7 @@ from typing import Final
 
 from mypy_extensions import i64, mypyc_attr
 
+from proxy.exchange import BY_PEER
 from proxy.net.connection import Connection
 from proxy.net.pipe import Cork, Pipe
 from proxy.net.timers import Timers
@@ -17,7 +18,10 @@ from rules.compiled import CompiledRule
 _RESET_PATIENCE: Final = 5.0
 
 # Bytes that may wait on one stream for its peer's window before the other side is asked to slow down.
-MOST_QUEUED: Final = 65536
+MOST_QUEUED: Final = 16384
+
+# Bytes of heads that may wait for a peer which asks and does not read; then it is not read either.
+_MOST_HEADS: Final = 65536
 
 
 class Link(Pipe):
@@ -57,6 +61,11 @@ class Link(Pipe):
             transport.write(data)
         else:
             transport.writelines(data)
+
+    def hold_back(self) -> None:
+        """Read nothing more from a peer that reads nothing: no window holds back the heads of answers."""
+        if self.full and self.codec.backlog > _MOST_HEADS:
+            self.pause(BY_PEER)
 
     def finish(self) -> None:
         super().finish()
@@ -118,6 +127,8 @@ class Sender:
             link.senders.append(self)
             if not link.marked:
                 link.mark()
+            if len(piece) > MOST_QUEUED and len(piece) - link.codec.room(self.stream) > MOST_QUEUED:
+                self.settle()  # most of it will wait: no second read is to be held beside it
         return self.stream.queued > MOST_QUEUED
 
     def settle(self) -> None:

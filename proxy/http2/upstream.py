@@ -231,6 +231,9 @@ class UpstreamConnection(Connection):
             side = stream.owner
             if isinstance(side, UpstreamStream):
                 side.sweep(now)
+        if self.codec.held:
+            self.codec.use_rest()
+            self._advance()  # tells what has gone out
         if self.moved or self.codec.streams:
             self.moved = False
             self.since = now

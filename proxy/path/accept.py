@@ -190,7 +190,6 @@ class AcceptedStreams(Http2Connection):
             facts = intake.facts(ex)
             plan = live.snapshot.plan_open(facts, intake.opened_version, before)
             if plan is not None:
-                side.stream.faulted = True
                 strike(ex, plan, facts)
         if busy:
             return
@@ -305,6 +304,7 @@ class Greeting(Releasable):
         worker = self.connection.worker
         self.now = chosen
         self.then = then
+        self.connection.intake.behind = True
         self.since = worker.timers.now()
         worker.waiting[self] = None
         worker.cells.waiting += 1

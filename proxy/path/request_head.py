@@ -39,6 +39,7 @@ class Intake:
         self.protocol: int = HTTP1  # that this client speaks, a bit of rules.facts
         self.requests: int = 0
         self.held: bool = False  # faults of the connection keep it from being read
+        self.behind: bool = False  # what is read now was sent while they did
         self.greetings: list[Releasable] = []  # these do so
         self.proofs: list[bytes] | None = None  # of such faults, for the first answer
 

@@ -59,7 +59,7 @@ class H2Settings:
 
     def __init__(
         self,
-        initial_window: int = 262144,
+        initial_window: int = 131072,
         connection_window: int = 1 << 24,
         max_streams: int = 100,
         max_header_list: int = 65536,
@@ -88,6 +88,8 @@ class H2Base:
     code: int = 0
     kind: str = ""
     last: int = 0
+    _to_the_last: bool = False  # during use_rest()
+    _heads: i64 = 0  # bytes of header blocks since the last take
     _pings: i64 = 0  # PINGs of ours that are not answered
     # of the streams in _lost
     _lost_code: int = NO_ERROR

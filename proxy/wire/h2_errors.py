@@ -69,7 +69,7 @@ H2_KINDS: Final[dict[str, int]] = {
     "priority_flood": ENHANCE_YOUR_CALM,
     "empty_data_flood": ENHANCE_YOUR_CALM,
     "unknown_frame_flood": ENHANCE_YOUR_CALM,
-    "tiny_window_flood": ENHANCE_YOUR_CALM,
+    "window_update_flood": ENHANCE_YOUR_CALM,
     "closed_stream_flood": ENHANCE_YOUR_CALM,
     "refused_stream_flood": ENHANCE_YOUR_CALM,
     "interim_flood": ENHANCE_YOUR_CALM,

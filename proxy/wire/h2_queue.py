@@ -17,10 +17,12 @@ from mypy_extensions import i64
 from proxy.wire.h2_base import H2Base
 from proxy.wire.h2_fields import Block
 from proxy.wire.h2_frames import CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PADDED
-from proxy.wire.h2_guard import TINY, WORTH_SENT
+from proxy.wire.h2_guard import LEAST_UPDATE, TINY, WORTH_SENT
 from proxy.wire.h2_streams import Stream
 
 _WHOLE: Final = 16384  # bytes: pieces that waited are joined to frames of this size
+# Bytes: what waits in smaller pieces is joined at once, as an object costs more memory than its few bytes.
+SMALL: Final = 1024
 
 
 class H2Queue(H2Base):
@@ -69,6 +71,17 @@ class H2Queue(H2Base):
         self.paused = False
         self._drain_all()
 
+    def room(self, stream: Stream) -> i64:
+        """How many bytes of content could go out on a stream now."""
+        return 0 if self.paused else min(stream.send_window, self._send_window)
+
+    def use_rest(self) -> None:
+        """Use the last few bytes of windows too: a peer may credit nothing before all is used."""
+        if self._blocked:
+            self._to_the_last = True
+            self._drain_all()
+            self._to_the_last = False
+
     def _enqueue(self, stream: Stream, piece: bytes, end: bool) -> i64:
         """Let content wait that cannot go out in one frame at once; gives the bytes that wait then."""
         if stream.closed or stream.send_ended or stream.queue_ends or (not piece and not end):
@@ -79,7 +92,10 @@ class H2Queue(H2Base):
             queue = stream.queue = deque()
             self._blocked[stream.sid] = stream
         if piece:
-            queue.append(piece)
+            if queue and len(queue[-1]) + len(piece) <= SMALL:
+                queue[-1] += piece
+            else:
+                queue.append(piece)
             stream.queued += len(piece)
             self.held += len(piece)
         stream.queue_ends = end
@@ -106,7 +122,12 @@ class H2Queue(H2Base):
             room: i64 = min(stream.send_window, self._send_window, self.peer_max_frame)
             if room <= 0 or frames == 0:
                 return
-            if room < TINY and room < stream.queued and self.peer_initial_window >= 4 * TINY:
+            if (
+                room < TINY
+                and room < stream.queued
+                and self.peer_initial_window >= 4 * TINY
+                and not self._to_the_last
+            ):
                 return  # more than three quarters of the window are with the peer: it will credit them
             overhead: i64 = self.padding + 1 if 0 < self.padding < room - 1 else 0
             room -= overhead
@@ -147,6 +168,8 @@ class H2Queue(H2Base):
         stream.queued -= size
         self.held -= size
         stream.passed += size
+        if size >= LEAST_UPDATE:
+            self.guard.sent += (size + overhead) << 1
         if size >= TINY:
             self.guard.useful += WORTH_SENT
         self._tell(stream)
@@ -186,6 +209,7 @@ class H2Queue(H2Base):
         if extra:
             coded += extra
         size: i64 = len(coded)
+        self._heads += size
         flags: i64 = END_STREAM if end else 0
         if size <= self.peer_max_frame:
             self._out.frame(size, HEADERS, flags | END_HEADERS, stream.sid)

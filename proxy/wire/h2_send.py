@@ -53,7 +53,13 @@ class H2Sender(H2Queue):
     def take(self) -> bytes | list[bytes]:
         """Give everything that is to be written, b"" when nothing is; not to be called while paused."""
         self._control = 0
+        self._heads = 0
         return self._out.take()
+
+    @property
+    def backlog(self) -> int:
+        """Bytes of heads and trailers that wait for take(): no window holds them back."""
+        return self._heads
 
     @property
     def wants_write(self) -> bool:
@@ -139,7 +145,9 @@ class H2Sender(H2Queue):
             return 0
         stream.send_window -= size
         self._send_window -= size
-        self.guard.useful += WORTH_SENT
+        guard = self.guard
+        guard.useful += WORTH_SENT
+        guard.sent += size << 1
         self._out.frame(size, DATA, END_STREAM if end else 0, stream.sid)
         self._out.write(piece)
         if end:

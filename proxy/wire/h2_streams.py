@@ -81,8 +81,9 @@ _GAPS: Final = 64  # ranges of ids that were skipped
 class Stream:
     """One stream of one connection.
 
-    ``owner`` is the proxy's: what the stream belongs to.  ``faulted`` is set by the proxy when a rule delays
-    or stalls the exchange: a client that gives up then is no attacker.  ``withheld``: set by withhold().
+    ``owner`` is the proxy's: what the stream belongs to.  ``faulted`` is set by the proxy when a rule delays,
+    stalls or otherwise changes the exchange: a client that gives up then is no attacker.  ``withheld``: set
+    by withhold().
     """
 
     __slots__ = (

@@ -44,7 +44,7 @@ SETTINGS_FRAME = frame(SETTINGS, 0, 0, b"")
 
 def test_a_server_begins_with_its_settings() -> None:
     settings, update = Drive().preface
-    assert settings.payload == setting(4, 262144) + setting(6, 65536) + setting(3, 100)
+    assert settings.payload == setting(4, 131072) + setting(6, 65536) + setting(3, 100)
     assert (update.sid, update.payload) == (0, (2**24 - 65535).to_bytes(4, "big"))
 
 

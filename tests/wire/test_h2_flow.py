@@ -262,7 +262,7 @@ def test_a_long_head_goes_on_in_continuation() -> None:
 
 
 def test_the_window_of_a_stream_is_credited_in_quarters_by_its_owner() -> None:
-    drive = Drive()
+    drive = Drive(settings=H2Settings(initial_window=262144))
     stream = drive.request(1, end=False)
     for _ in range(16):
         drive.feed(frame(DATA, 0, 1, b"x" * 16384))
@@ -385,3 +385,33 @@ def test_wrong_window_updates(role: int) -> None:
     drive.feed(update(1, 0x7FFFFFFF - 65535))
     events = drive.feed(frame(SETTINGS, 0, 0, setting(INITIAL_WINDOW, 65536)))
     assert events == [("error", "window_overflow", FLOW_CONTROL_ERROR)]
+
+
+def test_the_rest_of_a_window_is_used_when_it_is_asked_for() -> None:
+    """A peer may credit nothing before all of its window is used."""
+    drive, (stream,) = answering()
+    assert drive.connection.send_data(stream, bytes(65000)) == 0
+    assert drive.connection.send_data(stream, bytes(500)) == 0
+    drive.written()
+    assert drive.connection.send_data(stream, bytes(100)) == 100
+    assert sizes(drive.written()) == []
+    assert drive.connection.room(stream) == 35
+    drive.connection.use_rest()
+    assert sizes(drive.written()) == [(1, 35)]
+    assert drive.events() == [("writable", 1, 35)]
+    assert drive.connection.room(stream) == 0
+    drive.feed(update(1, 20) + update(0, 20))
+    assert sizes(drive.written()) == []  # and afterwards it is as before
+
+
+def test_small_pieces_that_wait_are_joined() -> None:
+    """An object for each few bytes would be many times their memory."""
+    drive, (stream,) = answering(window=0)
+    for place in range(4000):
+        drive.connection.send_data(stream, b"%04d" % place)
+    queue = stream.queue
+    assert queue is not None
+    assert len(queue) <= 17
+    drive.feed(update(1, 20000))
+    came = b"".join(f.payload for f in drive.written() if f.kind == DATA)
+    assert came == b"".join(b"%04d" % place for place in range(4000))

@@ -144,6 +144,10 @@ def updates_of_nothing(drive: Drive, place: int) -> bytes:
     return frame(WINDOW_UPDATE, 0, 0, b"\0\0\0\1")
 
 
+def larger_updates_of_nothing(drive: Drive, place: int) -> bytes:
+    return frame(WINDOW_UPDATE, 0, 0, b"\0\0\x40\0")
+
+
 def settings(drive: Drive, place: int) -> bytes:
     return frame(SETTINGS, 0, 0, b"")
 
@@ -204,14 +208,15 @@ ABUSES: dict[str, tuple[Attack, str]] = {
     "PING": (ping, "ping_flood"),
     "answers to no PING": (pong, "ping_flood"),
     "GOAWAY": (goaway, "goaway_flood"),
-    "updates of nothing": (updates_of_nothing, "tiny_window_flood"),
+    "updates of nothing": (updates_of_nothing, "window_update_flood"),
+    "larger updates of nothing": (larger_updates_of_nothing, "window_update_flood"),
     "SETTINGS": (settings, "settings_flood"),
     "acknowledgements": (acknowledgements, "settings_flood"),
     "PRIORITY": (priority, "priority_flood"),
     "unknown frames": (unknown, "unknown_frame_flood"),
     "empty DATA": (empty, "empty_data_flood"),
     "padding alone": (padding_alone, "empty_data_flood"),
-    "tiny updates": (tiny, "tiny_window_flood"),
+    "tiny updates": (tiny, "window_update_flood"),
     "resets of closed streams": (on_closed, "closed_stream_flood"),
     "more streams than allowed": (refused, "refused_stream_flood"),
     "header bombs": (bomb, "header_bomb"),
@@ -260,6 +265,68 @@ def test_sent_messages_pay_for_small_updates_of_those_who_read_them() -> None:
         assert drive.connection.send_data(stream, b"message") == 0
         small = frame(WINDOW_UPDATE, 0, 1, b"\0\0\0\7") + frame(WINDOW_UPDATE, 0, 0, b"\0\0\0\7")
         drive.feed(small + frame(PING, 0, 0, bytes(8)))
+        drive.connection.take()
+    assert drive.error is None
+
+
+def read_in_slivers(window: int, sliver: int, size: int) -> Drive:
+    """Let a client download at once, and give back so many bytes at a time, to stream and connection."""
+    drive = Drive()
+    drive.feed(frame(SETTINGS, 0, 0, setting(INITIAL_WINDOW, window)))
+    stream = drive.request(1)
+    drive.connection.send_headers(stream, block(OK))
+    drive.connection.send_data(stream, bytes(size), True)
+    got = unread = 0
+    while got < size and drive.error is None:
+        unread += sum(len(f.payload) for f in drive.written() if f.kind == DATA)
+        assert unread, "the download stands still"
+        now = min(sliver, unread)
+        unread -= now
+        got += now
+        increment = now.to_bytes(4, "big")
+        drive.feed(frame(WINDOW_UPDATE, 0, 1, increment) + frame(WINDOW_UPDATE, 0, 0, increment))
+    return drive
+
+
+@pytest.mark.parametrize(
+    ("window", "sliver", "size"),
+    [
+        (65535, 512, 10 << 20),
+        (65535, 64, 1 << 20),
+        (65535, 17, 1 << 18),
+        (1 << 24, 512, 1 << 20),
+        (63, 32, 1 << 18),  # nghttp --window-bits=6
+        (31, 16, 1 << 18),
+    ],
+)
+def test_a_reader_in_slivers_gets_its_download(window: int, sliver: int, size: int) -> None:
+    assert read_in_slivers(window, sliver, size).error is None
+
+
+def test_slivers_that_cost_more_than_they_bring_are_a_flood() -> None:
+    drive = read_in_slivers(1, 1, 1 << 16)
+    assert drive.error is not None
+    assert drive.error.kind == "window_update_flood"
+
+
+def test_a_download_pays_for_no_more_updates_than_it_may_need() -> None:
+    """32 KiB, given back twice by 16 bytes at a time; what comes after is a flood like any other."""
+    drive = Drive()
+    stream = drive.request(1)
+    drive.connection.send_headers(stream, block(OK))
+    drive.connection.send_data(stream, bytes(1 << 15), True)
+    rounds = until_error(drive, updates_of_nothing)
+    assert 2 * (1 << 15) // 16 + 201 <= rounds <= 2 * (1 << 15) // 16 + 401
+
+
+def test_a_client_may_widen_the_window_of_each_stream_and_of_the_connection() -> None:
+    """As curl and nghttp do, a WINDOW_UPDATE right behind each request."""
+    drive = Drive()
+    for place in range(5000):
+        sid = 2 * place + 1
+        stream = drive.request(sid)
+        drive.feed(frame(WINDOW_UPDATE, 0, sid, (10 << 20).to_bytes(4, "big")))
+        drive.connection.send_headers(stream, block(OK), end=True)
         drive.connection.take()
     assert drive.error is None
 

@@ -44,7 +44,7 @@ async def test_settings_are_those_of_the_rule_as_long_as_it_is_there(how: str) -
     assert (told(client, STREAMS)[-1], told(client, WINDOW)[-1]) == (1, 100)
     on.change_rules(rule(fault) if how == "stopped" else "", how == "stopped")
     client.sync()
-    assert (told(client, STREAMS)[-1], told(client, WINDOW)[-1]) == (100, 262144)
+    assert (told(client, STREAMS)[-1], told(client, WINDOW)[-1]) == (100, 131072)
     assert not on.worker.waiting
 
 
