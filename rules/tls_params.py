@@ -204,6 +204,11 @@ class Alpn(Param[bytes]):
         return {"type": "string", "pattern": r"^[\u0021-\u007e]{1,255}$"}
 
 
+def only_suites(ciphers: str) -> bool:
+    """Tell whether a list has suites of TLS 1.3, and no other ciphers."""
+    return ciphers != "" and all(name.startswith("TLS_") for name in ciphers.split(":"))
+
+
 def refuse(values: Values, names: tuple[str, ...], why: str) -> None:
     """Raise BadValue at the first of these fields that has a value: it contradicts another one."""
     for name in names:

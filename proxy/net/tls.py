@@ -52,12 +52,13 @@ class TlsTransport:
     ``get_extra_info("truncated")`` is then true: bytes may be missing that an attacker cut off.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, raw: Any, handshake: Handshake) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, raw: Any, handshake: Any) -> None:
+        """``handshake``: a ``Handshake``, or what has its names (``certs.shaped``), complete."""
         self.loop: asyncio.AbstractEventLoop = loop
         self.raw: Any = raw
-        self.side: ssl.SSLObject = handshake.side
-        self.incoming: ssl.MemoryBIO = handshake.incoming
-        self.outgoing: ssl.MemoryBIO = handshake.outgoing
+        self.side: Any = handshake.side
+        self.incoming: Any = handshake.incoming
+        self.outgoing: Any = handshake.outgoing
         self.protocol: Any = None
         self.trouble: Exception | None = None  # with which the connection ends
         self.closing: bool = False
@@ -145,7 +146,7 @@ class TlsTransport:
     def _record(self) -> bytes:
         """Read one record; b"": it is not here as a whole, or there will be no more."""
         try:
-            data = self.side.read(_RECORD)
+            data: bytes = self.side.read(_RECORD)
         except ssl.SSLWantReadError:
             return b""
         except ssl.SSLZeroReturnError:  # close_notify, once we have sent ours

@@ -20,7 +20,7 @@ from rules.fault_fields import on_field, settle_on
 from rules.params import BadValue, Bool, Choice
 from rules.phases import TLS
 from rules.records import Field, Record, Values, at
-from rules.tls_params import CIPHERS, Alpn, Flavour, Handshake, MaxVersion, refuse
+from rules.tls_params import CIPHERS, Alpn, Flavour, Handshake, MaxVersion, only_suites, refuse
 
 _NOTHING: Final = Nothing()
 _SHAPES: Final = (
@@ -83,6 +83,8 @@ class TlsFault(Fault):
             raise BadValue(f"expected at least one of {', '.join((*_SHAPES, 'handshake'))}")
         if values["client_certificate"] is not None:
             refuse(values, ("bad_record",), "no record follows a handshake whose client is rejected")
+        if values["max_version"] is not None and only_suites(values["ciphers"] or ""):
+            refuse(values, ("ciphers",), "these are ciphers of TLS 1.3, and max_version is older")
         if cut is not None:
             cut = CutHandshake(values["at"] or CLIENT_HELLO, cut.how, cut.seconds, cut.alert)
             if _ends(cut):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from certs.flavour import KINDS
 from rules.actions import (
     CLIENT_HELLO,
     CUT_ALERT,
@@ -53,6 +54,10 @@ CASES: list[tuple[str, Shape]] = [
     ("{tls: {max_version: '1.1'}}", ("", 0.0, 0x0302, "", None, False, False)),
     ("{tls: {max_version: 1.0}}", ("", 0.0, 0x0301, "", None, False, False)),
     ("{tls: {ciphers: ECDHE+AESGCM:!SHA1}}", ("", 0.0, 0, "ECDHE+AESGCM:!SHA1", None, False, False)),
+    (
+        "{tls: {ciphers: TLS_AES_128_GCM_SHA256:AES128-SHA, max_version: 1.2}}",
+        ("", 0.0, 0x0303, "TLS_AES_128_GCM_SHA256:AES128-SHA", None, False, False),
+    ),
     ("{tls: {alpn: none}}", ("", 0.0, 0, "", b"", False, False)),
     ("{tls: {alpn: http/1.1}}", ("", 0.0, 0, "", b"http/1.1", False, False)),
     ("{tls: {client_certificate: reject}}", ("", 0.0, 0, "", None, True, False)),
@@ -109,6 +114,10 @@ def test_each_alert_by_its_name(name: str) -> None:
     cut = shape(read(f"{{tls: {{handshake: {{alert: {name}}}}}}}")).cut
     assert cut is not None
     assert cut.alert == ALERTS[name]
+
+
+def test_each_flavour_can_be_made() -> None:
+    assert sorted([*FLAVOURS, "expires_in"]) == sorted(KINDS)
 
 
 def test_each_alert_has_a_number_of_its_own() -> None:
@@ -169,6 +178,7 @@ BAD: list[tuple[str, str, str]] = [
     ("{handshake: stall, at: finished, bad_record: true}", "bad_record", "ends before a client"),
     ("{handshake: reset, at: finished, client_certificate: reject}", "client_certificate", "ends before"),
     ("{client_certificate: reject, bad_record: true}", "bad_record", "no record follows a handshake"),
+    ("{ciphers: TLS_AES_128_GCM_SHA256, max_version: 1.2}", "ciphers", "and max_version is older"),
     ("{on: sometimes}", "on", "expected next, new or open"),
     ("{certificat: expired}", "certificat", 'did you mean "certificate"?'),
     ("{side: upstream, certificate: expired}", "side", "come with TLS to upstreams"),

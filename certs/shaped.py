@@ -1,0 +1,243 @@
+"""A server's side of a handshake that shall go wrong in a certain way, without I/O.
+
+Python's ``ssl`` staples no OCSP response, chooses no suites of TLS 1.3 before 3.15 and sends no alert on
+demand: pyOpenSSL serves these connections, behind the same names that ``ssl``'s objects have.  A context is
+made for each of them, so that no session ticket is any good there: every handshake is a full one.
+"""
+
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from OpenSSL import SSL, crypto
+
+from certs import records
+from certs.contexts import ANY_STRENGTH, CIPHERS, OLD_CIPHERS
+from certs.errors import CertError
+from certs.side import Incoming, Outgoing, Side, as_ssl, words
+
+BAD_CERTIFICATE: Final = 42
+_NO_ENCRYPT_THEN_MAC: Final = 1 << 19  # SSL_OP_NO_ENCRYPT_THEN_MAC, which pyOpenSSL does not name
+# The random of a ServerHello that asks for another ClientHello (RFC 8446, section 4.1.3).
+_RETRY: Final = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What the server has to offer.
+
+    ``alpn``: its protocols, the best first; ``insists``: no others will do.
+    """
+
+    chain_pem: bytes
+    key_pem: bytes
+    staple: bytes = b""  # an OCSP response
+    alpn: Sequence[bytes] = ()
+    insists: bool = False
+    max_version: int = 0  # 0: as ever
+    ciphers: str = ""  # as OpenSSL writes them, also suites of TLS 1.3; "": as ever
+    weak: bool = False  # the certificate is one that OpenSSL refuses otherwise
+    client_ca: bytes = b""  # (PEM) those that may have signed a client's certificate
+    client_auth: str = "none"  # or "optional", "required"
+    reject_client: bool = False  # ask for a certificate, and take none
+    bad_record: bool = False  # damage the first record behind the handshake
+
+
+class _NoProtocol(Exception):
+    """The client offers none of the protocols that the server insists on."""
+
+
+class ShapedHandshake:
+    """One handshake as a server; what ``proxy.net.tls.Handshake`` has, and alerts."""
+
+    def __init__(self, terms: Terms) -> None:
+        """Raises CertError for what OpenSSL does not take."""
+        self.terms = terms
+        self.presented = False  # the client has shown a certificate that is to be rejected
+        self.secrets: dict[str, bytes] = {}
+        context = self._context(terms)
+        context.set_keylog_callback(self._log)
+        self.connection = SSL.Connection(context, None)
+        self.connection.set_accept_state()
+        self.side = Side(self.connection)
+        self.incoming = Incoming(self.connection)
+        self.outgoing = Outgoing(self.connection)
+        self.complete = False
+        self.greeted = False  # ServerHello was written
+        self._last = b""  # the last record of the handshake
+
+    # --- the handshake
+
+    def step(self, data: bytes) -> bool:
+        """Take what came and go on; True: complete.  Raises ssl.SSLError; ``flight`` then has the alert."""
+        if data:
+            self.incoming.write(data)
+        try:
+            self.connection.do_handshake()
+        except SSL.WantReadError:
+            self._reject()
+            return False
+        except _NoProtocol as error:
+            raise ssl.SSLError(ssl.SSL_ERROR_SSL, str(error)) from None
+        except SSL.Error as error:
+            self._reject()
+            raise as_ssl(error) from None
+        self._reject()
+        self.complete = True
+        return True
+
+    def _reject(self) -> None:
+        """Answer the client's certificate, in the place of what OpenSSL answers."""
+        if self.presented:
+            self.outgoing.drop()
+            self.outgoing.put(self._rejection())
+            raise ssl.SSLError(ssl.SSL_ERROR_SSL, "the client's certificate is rejected")
+
+    def _rejection(self) -> bytes:
+        if self.connection.get_protocol_version() < records.TLS13:
+            return records.record(records.ALERT, self._version(), records.alert(BAD_CERTIFICATE))
+        return self._seal13("SERVER_TRAFFIC_SECRET_0", records.alert(BAD_CERTIFICATE))
+
+    def flight(self) -> bytes:
+        """Give what is to be sent now."""
+        data = self.outgoing.read()
+        if data:
+            written = records.split(data)
+            self._last = written[-1]
+            if not self.complete:
+                self.greeted = self.greeted or _greets(written[0])
+            elif self.terms.bad_record:
+                self.outgoing.damage = True
+        return data
+
+    def protocol(self) -> str:
+        """Give what ALPN has chosen, "" where nothing was."""
+        return self.connection.get_alpn_proto_negotiated().decode()
+
+    def alert(self, number: int) -> bytes:
+        """Give an alert as a server would send it now: in the clear, or under the keys in force.
+
+        Valid before the ServerHello, right behind it, and right behind the end of the handshake, where in
+        TLS 1.3 nothing else may have been sent.  b"" for a cipher that records cannot be sealed for.
+        """
+        content = records.alert(number)
+        try:
+            if self.greeted and self.connection.get_protocol_version() == records.TLS13:
+                stage = "SERVER_TRAFFIC_SECRET_0" if self.complete else "SERVER_HANDSHAKE_TRAFFIC_SECRET"
+                return self._seal13(stage, content)
+            if self.complete:
+                return records.seal12(self._agreed(), 1, records.ALERT, content)  # 0 was Finished
+        except records.UnknownCipher:
+            return b""
+        return records.record(records.ALERT, self._version(), content)
+
+    def _seal13(self, stage: str, content: bytes) -> bytes:
+        name = self.connection.get_cipher_name() or ""
+        return records.seal13(name, self.secrets[stage], 0, records.ALERT, content)
+
+    def _agreed(self) -> records.Agreed:
+        connection = self.connection
+        return records.Agreed(
+            self._version(),
+            connection.get_cipher_name() or "",
+            self.secrets["CLIENT_RANDOM"],
+            connection.client_random() or b"",
+            connection.server_random() or b"",
+            self._last,
+        )
+
+    def _version(self) -> int:
+        """Give the version that is spoken; before there is one, what any client reads."""
+        return self.connection.get_protocol_version() if self.greeted else records.TLS12
+
+    def _log(self, connection: SSL.Connection, line: bytes) -> None:
+        label, _, secret = line.decode().split(" ")
+        self.secrets[label] = bytes.fromhex(secret)
+
+    # --- its context
+
+    def _context(self, terms: Terms) -> SSL.Context:
+        context = SSL.Context(SSL.TLS_SERVER_METHOD)
+        context.set_options(
+            SSL.OP_CIPHER_SERVER_PREFERENCE
+            | SSL.OP_NO_COMPRESSION
+            | SSL.OP_NO_RENEGOTIATION
+            | SSL.OP_NO_TICKET
+            | _NO_ENCRYPT_THEN_MAC
+        )
+        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+        try:
+            _limit(context, terms)
+            _show(context, terms)
+        except (SSL.Error, ValueError) as error:
+            raise CertError(f"OpenSSL takes no such handshake: {words(error)}") from None
+        context.set_alpn_select_callback(self._choose)
+        if terms.staple:
+            context.set_ocsp_server_callback(lambda connection, data: terms.staple)
+        self._ask(context, terms)
+        return context
+
+    def _choose(self, connection: SSL.Connection, offered: list[bytes]) -> Any:
+        for name in self.terms.alpn:
+            if name in offered:
+                return name
+        if self.terms.insists:
+            raise _NoProtocol("the client offers none of the protocols that there are")
+        return SSL.NO_OVERLAPPING_PROTOCOLS
+
+    def _ask(self, context: SSL.Context, terms: Terms) -> None:
+        """Ask for the client's certificate, and verify it, or none."""
+        if terms.client_ca:
+            store = context.get_cert_store()
+            for certificate in x509.load_pem_x509_certificates(terms.client_ca):
+                context.add_client_ca(certificate)
+                if store is not None:
+                    store.add_cert(crypto.X509.from_cryptography(certificate))
+        if terms.reject_client:
+            context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, self._note)
+        elif terms.client_auth != "none":
+            must = SSL.VERIFY_FAIL_IF_NO_PEER_CERT if terms.client_auth == "required" else 0
+            context.set_verify(SSL.VERIFY_PEER | must)
+
+    def _note(self, connection: SSL.Connection, shown: object, error: int, depth: int, ok: int) -> bool:
+        self.presented = True
+        return True
+
+
+def _limit(context: SSL.Context, terms: Terms) -> None:
+    """Set versions and ciphers."""
+    old = 0 < terms.max_version < records.TLS12
+    named = terms.ciphers.replace(",", ":").split(":") if terms.ciphers else []
+    suites = [name for name in named if name.startswith("TLS_")]
+    others = [name for name in named if not name.startswith("TLS_")]
+    if suites:
+        context.set_tls13_ciphersuites(":".join(suites).encode())
+    chosen = ":".join(others) or (OLD_CIPHERS if old else CIPHERS)
+    if (terms.weak or old) and "@SECLEVEL" not in chosen:
+        chosen += f":{ANY_STRENGTH}"
+    context.set_cipher_list(chosen.encode())
+    context.set_min_proto_version(terms.max_version if old else records.TLS12)
+    if terms.max_version:
+        context.set_max_proto_version(terms.max_version)
+    elif others and not suites:
+        context.set_max_proto_version(records.TLS12)  # no suite of TLS 1.3 is among what was asked for
+    elif suites and not others:
+        context.set_min_proto_version(records.TLS13)
+
+
+def _show(context: SSL.Context, terms: Terms) -> None:
+    first, *rest = x509.load_pem_x509_certificates(terms.chain_pem)
+    context.use_certificate(first)
+    for certificate in rest:
+        context.add_extra_chain_cert(certificate)
+    key = load_pem_private_key(terms.key_pem, None)
+    context.use_privatekey(key)  # type: ignore[arg-type]  # of a kind that certificates have
+    context.check_privatekey()
+
+
+def _greets(written: bytes) -> bool:
+    """Tell whether a record begins with a ServerHello that is no HelloRetryRequest."""
+    return written[0] == records.HANDSHAKE and written[5] == 2 and written[11:43] != _RETRY
