@@ -5,6 +5,7 @@ from typing import Any, Final, cast
 
 from proxy import errors
 from proxy.exchange import BY_BUFFER, BY_PEER
+from proxy.http2 import refused
 from proxy.http2.client_stream import ClientStream
 from proxy.http2.disturbances import Disturbances
 from proxy.http2.heads import request_head
@@ -21,11 +22,9 @@ from proxy.wire.h2 import (
     PONG,
     REFUSED,
     RESET,
-    SERVER,
     TRAILERS,
     WRITABLE,
     H2Connection,
-    H2Settings,
 )
 from proxy.wire.h2_errors import CANCEL, NO_ERROR, H2Error
 from proxy.wire.h2_streams import Stream
@@ -56,7 +55,7 @@ class ClientConnection(Carrier):
         self.worker: Worker = worker
         self.listener: Listener = listener
         self.intake: Intake = intake
-        self.codec: H2Connection = H2Connection(SERVER, H2Settings(max_streams=listener.max_streams))
+        self.codec: H2Connection = refused.codec_for(listener)
         self.link: Link = Link(worker.cork, worker.timers, self.codec)
         self.disturbances: Disturbances = Disturbances(worker, self.link)
         self.state: int = OPEN
@@ -157,7 +156,7 @@ class ClientConnection(Carrier):
             return
         side = codec.stream.owner
         if event == REFUSED:
-            self.worker.cells.failed(self.listener.name, "", codec.kind)
+            refused.count_request(self.worker, self.listener, self.intake.source, codec.kind)
         if not isinstance(side, ClientStream):
             return
         if event == DATA:
@@ -238,16 +237,7 @@ class ClientConnection(Carrier):
 
     def _broken(self, error: H2Error) -> None:
         """The client broke the protocol, or is too much: the codec has said so by GOAWAY."""
-        self.worker.cells.failed(self.listener.name, "", error.kind)
-        self.worker.log.event(
-            "info",
-            "refused",
-            message=error.text,
-            kind=error.kind,
-            code=error.code,
-            listener=self.listener.name,
-            client=self.intake.source,
-        )
+        refused.count_connection(self.worker, self.listener, self.intake.source, error)
         for side in list(self.streams):
             if side.ex is not None:
                 end.gone(side.ex)

@@ -285,7 +285,10 @@ class H2Connection(H2Messages):
             raise self._error("bad_continuation", "a header block that is interrupted")
         self._block_parts.append(fragment)
         self._block_size += len(fragment)
-        if self._block_size > MOST_BLOCK or len(self._block_parts) > MOST_CONTINUATIONS + 1:
+        allowed: i64 = self.settings.max_header_list
+        most_parts: i64 = allowed // SMALLEST_MAX_FRAME  # of frames as large as we offer
+        most_parts = max(MOST_CONTINUATIONS, most_parts + 1)
+        if self._block_size > max(MOST_BLOCK, allowed) or len(self._block_parts) > most_parts + 1:
             raise self._error("continuation_flood", "a header block of too many or too large frames")
         if not flags & END_HEADERS:
             return NEED

@@ -55,7 +55,10 @@ _NO_BLOCK: Final = Block.of([])
 
 
 class H2Settings:
-    """What we offer.  Windows and sizes are bytes; ``max_streams`` is how many the peer may have open."""
+    """What we offer.  Windows and sizes are bytes; ``max_streams`` is how many the peer may have open.
+
+    ``max_fields``: so many fields a message may have, as HTTP/1.1 counts them (Block.count).
+    """
 
     def __init__(
         self,
@@ -64,12 +67,14 @@ class H2Settings:
         max_streams: int = 100,
         max_header_list: int = 65536,
         enable_connect_protocol: bool = False,
+        max_fields: int = 1 << 20,
     ) -> None:
         self.initial_window: int = initial_window
         self.connection_window: int = connection_window
         self.max_streams: int = max_streams
         self.max_header_list: int = max_header_list
         self.enable_connect_protocol: bool = enable_connect_protocol
+        self.max_fields: int = max_fields
 
 
 class H2Base:
@@ -118,7 +123,7 @@ class H2Base:
         self.end: bool = False
         self._out: Output = Output()
         self._control: i64 = 0  # answers to the peer's frames since the last take
-        self._decoder: Decoder = Decoder(_rules(role, settings), settings.max_header_list)
+        self._decoder: Decoder = _decoder(role, settings)
         self._encoder: Encoder = Encoder()
         self._past: Past = Past()
         self._next_sid: i64 = 1
@@ -236,7 +241,9 @@ class H2Base:
             self._pending = True
 
 
-def _rules(role: int, settings: H2Settings) -> int:
-    if role == CLIENT:
-        return RESPONSE
-    return CONNECT_REQUEST if settings.enable_connect_protocol else REQUEST
+def _decoder(role: int, settings: H2Settings) -> Decoder:
+    """Make what reads the peer's header blocks."""
+    rules = RESPONSE
+    if role == SERVER:
+        rules = CONNECT_REQUEST if settings.enable_connect_protocol else REQUEST
+    return Decoder(rules, settings.max_header_list, settings.max_fields)

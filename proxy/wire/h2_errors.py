@@ -101,6 +101,8 @@ STREAM_KINDS: Final[dict[str, int]] = {
     "host_differs": PROTOCOL_ERROR,
     "pseudo_in_trailers": PROTOCOL_ERROR,
     "head_too_large": ENHANCE_YOUR_CALM,
+    "too_many_fields": ENHANCE_YOUR_CALM,
+    "too_many_trailers": ENHANCE_YOUR_CALM,
     # a stream
     "length_mismatch": PROTOCOL_ERROR,
     "trailers_without_end": PROTOCOL_ERROR,
@@ -114,6 +116,10 @@ STREAM_KINDS: Final[dict[str, int]] = {
     "window_exceeded": FLOW_CONTROL_ERROR,
     "too_many_streams": REFUSED_STREAM,
 }
+
+
+# What a request is answered for, with 431 (RFC 6585, section 5), where others are reset.
+ANSWERED: Final = frozenset({"head_too_large", "too_many_fields"})
 
 
 class H2Error(Exception):

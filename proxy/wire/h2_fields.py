@@ -211,6 +211,17 @@ class Block:
                     found[name] = [field.value]
         return found
 
+    def count(self) -> int:
+        """Count the fields as HTTP/1.1 would: the authority among them, the crumbs of a cookie as one."""
+        found: i64 = 0
+        cookie: i64 = 0
+        for field in self.fields:
+            if field.name == b"cookie":
+                cookie = 1
+            elif not field.meaning & PSEUDO or field.meaning == AUTHORITY:
+                found += 1
+        return found + cookie
+
     def without(self, names: frozenset[bytes]) -> "Block":
         """Give a block for sending that lacks the fields of these names; itself when it has none of them."""
         for field in self.fields:

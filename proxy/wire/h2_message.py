@@ -6,7 +6,7 @@ from mypy_extensions import i64
 
 from proxy.wire.h2_base import DATA, END, HEAD, INTERIM, NEED, REFUSED, SERVER, TRAILERS
 from proxy.wire.h2_control import H2Control
-from proxy.wire.h2_errors import NO_ERROR, STREAM_KINDS
+from proxy.wire.h2_errors import ANSWERED, NO_ERROR, STREAM_KINDS
 from proxy.wire.h2_fields import Block, interned
 from proxy.wire.h2_frames import END_HEADERS, END_STREAM, HEADERS
 from proxy.wire.h2_streams import (
@@ -118,16 +118,16 @@ class H2Messages(H2Control):
         return HEAD
 
     def _refuse(self, sid: i64, kind: str, ends: bool) -> int:
-        if kind == "head_too_large":
-            self._answer_too_large(sid, ends)
+        if kind in ANSWERED:
+            self._answer_too_large(sid, kind, ends)
         else:
             self._refuse_stream(sid, kind)
         return REFUSED
 
-    def _answer_too_large(self, sid: i64, ends: bool) -> None:
+    def _answer_too_large(self, sid: i64, kind: str, ends: bool) -> None:
         """Answer 431 instead of resetting the stream (RFC 9113, section 10.5.1)."""
-        self.kind = "head_too_large"
-        self.code = STREAM_KINDS["head_too_large"]
+        self.kind = kind
+        self.code = STREAM_KINDS[kind]
         coded = self._encoder.encode(_TOO_LARGE)
         self._out.frame(len(coded), HEADERS, END_HEADERS | END_STREAM, sid)
         self._out.write(coded)

@@ -35,13 +35,15 @@ class Decoder:
 
     ``rules``: how blocks are judged (h2_fields).  ``list_size``: bytes of the largest list of fields that is
     decoded (RFC 9113, section 6.5.2); of a longer one the rest is read for the sake of the table alone.
+    ``most_fields``: see Block.count.
     """
 
-    def __init__(self, rules: int, list_size: int) -> None:
+    def __init__(self, rules: int, list_size: int, most_fields: int = 1 << 20) -> None:
         self.blocks: dict[bytes, Block] = {}  # those that are remembered
         self._blocks_size: i64 = 0
         self._rules: int = rules
         self._list_size: i64 = list_size
+        self._most_fields: i64 = most_fields
         self._table: list[Field] = []  # oldest first; those before _first are gone
         self._first: i64 = 0
         self._size: i64 = 0
@@ -79,6 +81,9 @@ class Decoder:
         block = Block(fields, self._rules)
         if left < 0:
             block.error = block.trailer_error = "head_too_large"
+        elif len(fields) > self._most_fields and block.count() > self._most_fields:
+            block.error = block.error or "too_many_fields"
+            block.trailer_error = block.trailer_error or "too_many_trailers"
         self._remember(coded, block, stable)
         return block
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.conftest import Launch
+from tests.support.h2_peer import Peer
 from tests.support.process import free_port
 from tests.support.proxy import Proxy
 from tests.support.scripted import Scripted, filling, plain
@@ -49,6 +50,23 @@ def test_too_many_fields(narrow: Proxy, shop: Scripted) -> None:
     _refused(narrow, get("/", *[f"x-{number}: 1" for number in range(30)]), 431, "too_many_fields")
     with Wire.to(narrow.address) as wire:
         assert wire.ask(get("/", *[f"x-{number}: 1" for number in range(15)])).status == 200
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind"),
+    [
+        ([("x-a", "a" * 5000)], "head_too_large"),
+        ([(f"x-{number}", "1") for number in range(30)], "too_many_fields"),
+    ],
+)
+def test_heads_of_http2(narrow: Proxy, shop: Scripted, fields: list[tuple[str, str]], kind: str) -> None:
+    with Peer.to(narrow.address) as peer:
+        refused = peer.wait(peer.ask("/", *fields))
+        assert refused.status == 431
+        assert peer.wait(peer.ask("/", *[(f"x-{number}", "1") for number in range(15)])).status == 200
+    assert len(shop.requests) == 1
+    assert narrow.failures(kind) == 1
+    assert narrow.metric("misrule_requests_total", code="431") == 1
 
 
 def test_version_that_is_not_spoken(proxy: Proxy, shop: Scripted) -> None:

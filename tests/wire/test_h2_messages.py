@@ -309,3 +309,50 @@ def test_what_a_block_gives() -> None:
     less = got.without(frozenset({b"cookie"}))
     assert less.all(b"cookie") == []
     assert (less.path, less.authority) == (b"/", b"a.example")
+
+
+CRUMBS = [("cookie", f"a={number}") for number in range(50)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "refused"),
+    [
+        ([("x", str(number)) for number in range(9)], False),  # with the authority ten
+        ([("x", str(number)) for number in range(10)], True),
+        ([*CRUMBS, *[("x", str(number)) for number in range(8)]], False),
+        ([*CRUMBS, *[("x", str(number)) for number in range(9)]], True),
+    ],
+)
+def test_more_fields_than_are_allowed_are_answered(fields: list[tuple[str, str]], refused: bool) -> None:
+    drive = Drive(settings=H2Settings(max_fields=10))
+    for sid in (1, 3):  # the second time the block is remembered
+        (event,) = drive.feed(drive.headers([*GET, *fields], sid=sid))
+        if refused:
+            assert event == ("refused", "too_many_fields", STREAM_KINDS["too_many_fields"])
+            answer = drive.written()[0]
+            assert drive.decoded(answer.payload)[0] == (b":status", b"431")
+        else:
+            assert event[0] == "head"
+
+
+def test_more_trailers_than_are_allowed_reset_the_stream() -> None:
+    drive = Drive(settings=H2Settings(max_fields=10))
+    drive.request(1, end=False)
+    (event,) = drive.feed(drive.headers([("x", str(number)) for number in range(11)], sid=1))
+    assert event[:2] == ("reset", 1)
+    assert "too_many_trailers" in event
+
+
+def test_a_larger_limit_lets_larger_blocks_through() -> None:
+    """CONTINUATION is bounded by what was offered, too."""
+    drive = Drive(settings=H2Settings(max_header_list=1 << 20))
+    coded = drive.encoder.encode(
+        [*GET, *((f"x-{number}", "y" * 9000) for number in range(100))], huffman=False
+    )
+    parts = [coded[at : at + 16384] for at in range(0, len(coded), 16384)]
+    assert len(parts) > 50
+    data = frame(HEADERS, END_STREAM, 1, parts[0])
+    for part in parts[1:-1]:
+        data += frame(9, 0, 1, part)
+    (event,) = drive.feed(data + frame(9, END_HEADERS, 1, parts[-1]))
+    assert event[0] == "head"
