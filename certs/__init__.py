@@ -11,6 +11,9 @@
 ``cache.py``        leaves at hand, minted off the event loop
 ``contexts.py``     TLS contexts of servers and clients: versions, ciphers, trust
 ``files.py``        certificates and keys that the user supplies
+``inspection.py``   looks at a server as a client: what it shows, what is wrong with it
+``words.py``        what is wrong, in plain words
+``trust.py``        bundles that make clients trust the authority
 ``names.py``        the names that certificates are for
 ``storage.py``      files that hold keys
 ``errors.py``       the one exception

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from certs import revocation, storage
-from certs.errors import CertError
+from certs.errors import CertError, brief
 from certs.issuer import DAY, Issuer, make_issuing, make_root
 from certs.issuers import Chain, chain_for
 
@@ -84,18 +84,21 @@ class Authority:
     # ---- where it comes from -------------------------------------------------------------------------
 
     @classmethod
-    def create(cls, directory: Path | None) -> "Authority":
+    def create(cls, directory: Path | None, *, replace: bool = False) -> "Authority":
         """Make a new authority, in memory only where no directory is given.
 
-        Raises CertError where one is there already, or where it cannot be written.
+        Raises CertError where one is there already (unless it is to be replaced, whatever state it is in), or
+        where it cannot be written.
         """
         if directory is None:
             return cls(_fresh(time.time()), None)
         storage.make_directory(directory)
         with storage.locked(directory):
-            if (directory / FILE).exists():
+            if (directory / FILE).exists() and not replace:
                 raise CertError(f"{directory / FILE} is there already: rotate it, or give another directory")
-            return cls._create(directory)
+            authority = cls._create(directory)
+            (directory / REVOKED_FILE).unlink(missing_ok=True)
+            return authority
 
     @classmethod
     def _create(cls, directory: Path) -> "Authority":
@@ -269,7 +272,7 @@ def _read(path: Path) -> _Material:
             for part in storage.pem_blocks(data, b"PRIVATE KEY")
         ]
     except (ValueError, TypeError) as error:
-        raise CertError(f"{path} is damaged: {error}") from None
+        raise CertError(f"{path} is damaged: {brief(error)}") from None
     if len(certificates) != 2 or len(keys) != 2:
         raise CertError(
             f"{path} is damaged: {len(certificates)} certificates and {len(keys)} keys, not two of each"

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import NameOID
 
 from certs import storage
-from certs.errors import CertError
+from certs.errors import CertError, brief
 
 _KEY: Final = b"PRIVATE KEY"
 _CERTIFICATE: Final = b"CERTIFICATE"
@@ -100,7 +100,7 @@ def read_identity(certificate: Path, key: Path | None = None) -> Identity:
     except TypeError:
         raise CertError(f"{key}: the private key is encrypted; give one without a password") from None
     except ValueError as error:
-        raise CertError(f"{key}: the private key cannot be read: {error}") from None
+        raise CertError(f"{key}: the private key cannot be read: {brief(error)}") from None
     public = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     mine = private.public_key().public_bytes(*public)
     if mine != chain[0].public_key().public_bytes(*public):
@@ -115,7 +115,7 @@ def _certificate(block: bytes, path: Path, number: int) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(block)
     except ValueError as error:
-        raise CertError(f"{path}: certificate {number} cannot be read: {error}") from None
+        raise CertError(f"{path}: certificate {number} cannot be read: {brief(error)}") from None
 
 
 def _check_order(chain: list[x509.Certificate], path: Path) -> None:
@@ -142,13 +142,15 @@ def read_crl(path: Path) -> bytes:
     """Read lists of revoked certificates, PEM or one in DER, and give them as PEM.  Raises CertError."""
     data = storage.read(path)
     try:
-        if not (blocks := storage.pem_blocks(data, _CRL)):
-            return x509.load_der_x509_crl(data).public_bytes(serialization.Encoding.PEM)
-        for block in blocks:
-            x509.load_pem_x509_crl(block)
+        lists = pem_crls(data) or [x509.load_der_x509_crl(data)]
     except ValueError as error:
-        raise CertError(f"{path}: it is no list of revoked certificates (CRL): {error}") from None
-    return b"".join(blocks)
+        raise CertError(f"{path}: it is no list of revoked certificates (CRL): {brief(error)}") from None
+    return b"".join(crl.public_bytes(serialization.Encoding.PEM) for crl in lists)
+
+
+def pem_crls(data: bytes) -> list[x509.CertificateRevocationList]:
+    """Take lists of revoked certificates out of PEM.  Raises ValueError."""
+    return [x509.load_pem_x509_crl(block) for block in storage.pem_blocks(data, _CRL)]
 
 
 def names_of(certificate: x509.Certificate) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from certs.errors import CertError
 PRIVATE: Final = 0o600
 PUBLIC: Final = 0o644
 DIRECTORY: Final = 0o700
+PUBLIC_DIRECTORY: Final = 0o755
 
 
 def write(path: Path, data: bytes, mode: int) -> None:
@@ -55,10 +56,10 @@ def read(path: Path) -> bytes:
         raise CertError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
 
 
-def make_directory(directory: Path) -> None:
-    """Make a directory for its owner only; one that is there stays as it is.  Raises CertError."""
+def make_directory(directory: Path, mode: int = DIRECTORY) -> None:
+    """Make a directory, by default for its owner only; one that is there stays as it is (CertError)."""
     try:
-        directory.mkdir(mode=DIRECTORY, parents=True, exist_ok=True)
+        directory.mkdir(mode=mode, parents=True, exist_ok=True)
     except OSError as error:
         raise CertError(f"cannot use {directory}: {(error.strerror or str(error)).lower()}") from error
 

@@ -18,6 +18,7 @@ COMMANDS: Final[dict[str, str]] = {
     "rules": "proxy.cli.rules:rules",
     "stop": "proxy.cli.switch:stop",
     "resume": "proxy.cli.switch:resume",
+    "certs": "proxy.cli.certs:certs",
     "schema": "proxy.cli.schema:schema",
     "demo": "proxy.cli.demo:demo",
 }
