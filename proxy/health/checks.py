@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from proxy.config import HealthCheck
 from proxy.health import probe
-from proxy.health.outcome import FAILED, UNIMPLEMENTED, Outcome
+from proxy.health.outcome import FAILED, LONGEST_TEXT, UNIMPLEMENTED, Outcome
 from proxy.health.tally import HEALTHY, UNHEALTHY, Tally
 from proxy.metrics.cells import EndpointCells
 from proxy.net.pool import HTTP2, Endpoint, Upstream
@@ -92,7 +92,7 @@ class Watch:
         """Count an outcome, and act when it changes the state."""
         cells = self.cells
         cells.checks[outcome.kind] = cells.checks.get(outcome.kind, 0) + 1
-        cells.last = outcome.text
+        cells.last = outcome.text[:LONGEST_TEXT]
         if self.tally.add(outcome.well):
             cells.state = self.tally.state
             cells.since = self.worker.wall_clock()
@@ -103,7 +103,7 @@ class Watch:
         """Leave a line in the log, and an event."""
         state, target = self.tally.state, self.target
         well = sum(1 for each in target.endpoints if each.healthy)
-        what = f"upstream {target.name}: {self.cells.address} is {state}: {outcome.text}"
+        what = f"upstream {target.name}: {self.cells.address} is {state}: {self.cells.last}"
         if not well:
             what += "; none is left: " + ("all are used" if target.use_all else "requests get 503")
         bad = state == UNHEALTHY or outcome.kind == UNIMPLEMENTED

@@ -21,7 +21,7 @@ from multidict import MultiDict
 
 from proxy.config import HealthCheck
 from proxy.health.outcome import FAILED, PASSED, UNIMPLEMENTED, UNREACHABLE, Outcome
-from proxy.health.probe import host_of, late
+from proxy.health.probe import ENOUGH, host_of, late
 from proxy.net import dial
 from proxy.net.pool import Endpoint
 
@@ -99,6 +99,28 @@ class _Codec(CodecBase):
         return read_response(data)
 
 
+class _Protocol(H2Protocol):
+    """grpclib would hold a message of any size: a connection that brings too much is cut."""
+
+    def __init__(self, *settings: Any) -> None:
+        super().__init__(*settings)
+        self._size = 0
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection stands."""
+        self._transport = cast(asyncio.Transport, transport)
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Take in what came, up to a bound."""
+        self._size += len(data)
+        if self._size <= ENOUGH:
+            super().data_received(data)
+        elif self._transport is not None:
+            self._transport.abort()
+
+
 class _OneChannel(Channel):
     """A channel that connects as exchanges do (``proxy.net.dial``), once."""
 
@@ -108,6 +130,9 @@ class _OneChannel(Channel):
         self._endpoint = endpoint
         self._patience = check.timeout
         self.connected = False
+
+    def _protocol_factory(self) -> H2Protocol:
+        return _Protocol(Handler(), self._config, self._h2_config)
 
     async def _create_connection(self) -> H2Protocol:
         protocol = self._protocol_factory()

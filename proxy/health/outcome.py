@@ -9,6 +9,8 @@ TIMEOUT: Final = "timeout"  # no connection, or no whole answer, in time
 UNREACHABLE: Final = "unreachable"  # no connection, or one that ended before the answer
 UNIMPLEMENTED: Final = "unimplemented"  # a gRPC server without the health service: taken as well
 
+LONGEST_TEXT: Final = 200  # characters: an upstream may have chosen the words
+
 KINDS: Final = (PASSED, FAILED, TIMEOUT, UNREACHABLE, UNIMPLEMENTED)
 
 

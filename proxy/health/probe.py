@@ -20,7 +20,7 @@ from proxy.wire.h2_fields import Block, interned
 AGENT: Final = f"misrule/{__version__} (health check)"
 _HEAD_SIZE: Final = 65536
 _HEADERS: Final = 100
-_ENOUGH: Final = 65536  # bytes of a body: of a longer one no more is read
+ENOUGH: Final = 65536  # bytes of a body: of a longer one no more is read
 
 
 class Probe(asyncio.Protocol):
@@ -72,7 +72,7 @@ class _Http(Probe):
     def body(self, size: int) -> None:
         """Content came."""
         self._size += size
-        if self._size > _ENOUGH:
+        if self._size > ENOUGH:
             self.whole()
 
     def whole(self) -> None:

@@ -230,6 +230,15 @@ async def test_outcomes_are_counted_and_the_newest_is_shown(bench: Make) -> None
     assert cells.since == pytest.approx(1_700_000_000.0 + third)
 
 
+async def test_long_words_of_an_upstream_are_cut(bench: Make) -> None:
+    made = await bench(1)
+    made.says[0] = Outcome(FAILED, "UNKNOWN: " + "x" * 60_000)
+    await made.clock.advance(1)
+    assert len(made.cells[0].last) == 200
+    (line,) = made.stage.logged("upstream_health")
+    assert len(line["message"]) < 300
+
+
 async def test_a_check_counts_as_no_request(bench: Make) -> None:
     made = await bench(2)
     await made.clock.advance(30)
