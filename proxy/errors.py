@@ -71,6 +71,13 @@ UPSTREAM_HEAD_TOO_LARGE: Final = Failure(
     "upstream sent too large a head",
     _INTERNAL,
 )
+UPGRADE_NOT_OFFERED: Final = Failure(
+    "upgrade_not_offered",
+    502,
+    "http_upgrade_failed",
+    "upstream takes no websocket over http/2 connections",
+    _UNAVAILABLE,
+)
 RESPONSE_TIMEOUT: Final = Failure(
     "response_timeout", 504, "http_response_timeout", "upstream did not answer in time", _DEADLINE_EXCEEDED
 )
@@ -109,6 +116,7 @@ ALL: Final[tuple[Failure, ...]] = (
     UPSTREAM_CLOSED,
     UPSTREAM_PROTOCOL,
     UPSTREAM_HEAD_TOO_LARGE,
+    UPGRADE_NOT_OFFERED,
     RESPONSE_TIMEOUT,
     INTERNAL,
     CLIENT_CLOSED,

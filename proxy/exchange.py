@@ -12,7 +12,7 @@ from proxy.errors import Failure
 from proxy.metrics.calls import NO_STATUS
 from proxy.metrics.cells import RouteCells
 from proxy.net.connection import Connection
-from proxy.net.pipe import Pipe
+from proxy.net.pipe import Conduit
 from proxy.net.pool import Endpoint, Upstream, Waiter
 from proxy.wire.body import BodyReader
 from proxy.wire.h1_head import Head
@@ -63,6 +63,10 @@ class Passing:
 
     def upstream_lost(self, reset: bool) -> None:
         """The upstream's connection is gone; the client's ends in the same way."""
+        raise NotImplementedError
+
+    def ended(self) -> bool:
+        """Tell whether both directions have ended in order."""
         raise NotImplementedError
 
     def bytes_passed(self) -> tuple[int, int]:
@@ -168,9 +172,13 @@ class ClientSide(Connection):
         """Read again, unless another reason holds."""
         raise NotImplementedError
 
-    def tunnel(self, ex: "Exchange", upstream: Pipe) -> Passing:
-        """The protocol was switched: pass bytes between this side and the upstream's pipe from now on."""
+    def tunnel(self, ex: "Exchange", upstream: Conduit) -> Passing:
+        """The protocol was switched: pass bytes between this side and the upstream's from now on."""
         raise NotImplementedError
+
+    def end_tunnel(self) -> None:
+        """The upstream's end of the tunnel is gone, in order: end this one so, too."""
+        self.close()
 
     def broken(self) -> None:
         """The answer under way cannot be completed: end it so that it cannot pass for a whole one."""

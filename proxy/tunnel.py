@@ -6,7 +6,7 @@ beginning.
 """
 
 from proxy.exchange import BY_BUFFER, BY_PEER, Exchange, Passing
-from proxy.net.pipe import Pipe
+from proxy.net.pipe import Conduit
 from proxy.performer import Ending, Performance, Then
 from proxy.worker import Worker
 from rules import phases
@@ -38,12 +38,12 @@ class _FlowBoth(Then):
 class Direction:
     """One direction of a tunnel: from where bytes come to where they go."""
 
-    def __init__(self, tunnel: "Tunnel", phase: int, source: Pipe, sink: Pipe, ending: Ending) -> None:
+    def __init__(self, tunnel: "Tunnel", phase: int, source: Conduit, sink: Conduit, ending: Ending) -> None:
         self.tunnel: Tunnel = tunnel
         self.ex: Exchange = tunnel.ex
         self.phase: int = phase
-        self.source: Pipe = source
-        self.sink: Pipe = sink
+        self.source: Conduit = source
+        self.sink: Conduit = sink
         self.ending: Ending = ending
         self.held: int = 0  # how many faults hold it
         self.waiting: list[bytes] = []
@@ -132,12 +132,12 @@ class Direction:
 class Tunnel(Passing):
     """Both directions between a client and an upstream."""
 
-    def __init__(self, ex: Exchange, client: Pipe, upstream: Pipe, ending: Ending) -> None:
+    def __init__(self, ex: Exchange, client: Conduit, upstream: Conduit, ending: Ending) -> None:
         self.ex: Exchange = ex
         self.worker: Worker = ex.worker
         self.ending: Ending = ending
-        self.client: Pipe = client
-        self.upstream: Pipe = upstream
+        self.client: Conduit = client
+        self.upstream: Conduit = upstream
         self.up: Direction = Direction(self, phases.REQUEST_BODY, client, upstream, ending)
         self.down: Direction = Direction(self, phases.RESPONSE_BODY, upstream, client, ending)
         self.both: Then = _FlowBoth(self)
@@ -178,15 +178,17 @@ class Tunnel(Passing):
 
     def direction_closed(self) -> None:
         """One direction has ended in order; with the other one, everything has."""
-        if self.up.closed and self.down.closed and not self.ex.over:
+        if self.ended() and not self.ex.over:
             self.ex.client.shut()
             self.ending.finish(self.ex)
 
     def upstream_lost(self, reset: bool) -> None:
+        if self.ex.over:
+            return  # it is gone because the tunnel has ended
         if reset:
             self.ex.client.reset()
-        elif not self.down.closed:
-            self.ex.client.close()
+        else:
+            self.ex.client.end_tunnel()
         self.ending.finish(self.ex)
 
     def client_lost(self, reset: bool) -> None:
@@ -197,6 +199,9 @@ class Tunnel(Passing):
             else:
                 upstream.close()
         self.ending.finish(self.ex)
+
+    def ended(self) -> bool:
+        return self.up.closed and self.down.closed
 
     def bytes_passed(self) -> tuple[int, int]:
         return self.up.total, self.down.total
@@ -216,7 +221,7 @@ class Tunnel(Passing):
             self.down.replan()
 
 
-def _tap(source: Pipe, full: bool) -> None:
+def _tap(source: Conduit, full: bool) -> None:
     if full:
         source.pause(BY_PEER)
     else:

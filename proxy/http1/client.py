@@ -22,7 +22,7 @@ from proxy.http1.client_leg import (
 )
 from proxy.listener import Listener
 from proxy.net import sockets
-from proxy.net.pipe import Pipe
+from proxy.net.pipe import Conduit
 from proxy.path import end, request_body
 from proxy.path.request_head import Intake
 from proxy.tunnel import Tunnel
@@ -255,7 +255,7 @@ class ClientConnection(ClientLeg):
         self.pipe.close()
         self.state = CLOSED
 
-    def tunnel(self, ex: Exchange, upstream: Pipe) -> Passing:
+    def tunnel(self, ex: Exchange, upstream: Conduit) -> Passing:
         self.state = TUNNEL
         self.listener.cells.upgraded += 1
         passing = Tunnel(ex, self.pipe, upstream, end.ENDING)

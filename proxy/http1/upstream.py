@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 from proxy import errors
 from proxy.exchange import BY_BUFFER, BY_PEER, Exchange, Passing
 from proxy.http1.upstream_leg import UpstreamLeg
+from proxy.http2 import upgrades
 from proxy.net.pool import Endpoint, Upstream
 from proxy.path import end, response_body, response_head
 from proxy.performer import Then
@@ -20,7 +21,8 @@ from proxy.wire.h1 import BODY, END, HEAD, MARK
 from proxy.worker import Worker
 from rules.snapshot import Snapshot
 
-_IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"TRACE"})
+# CONNECT is here what asks for a WebSocket, and goes on as GET.
+_IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"TRACE", b"CONNECT"})
 
 # Bytes of an answer that are held while a fault keeps it back.
 _HELD_BYTES: Final = 65536
@@ -177,7 +179,7 @@ class UpstreamConnection(UpstreamLeg):
             self.interim = True
             response_head.interim(ex, head)
         elif ex.head.upgrade:
-            response_head.enter(ex, head)
+            response_head.enter(ex, head if ex.head.block is None else upgrades.agreed(head, self.key))
         else:
             raise ProtocolError(502, "unasked_upgrade", "101 without an upgrade in the request")
 

@@ -9,7 +9,7 @@ from proxy.http2 import heads
 from proxy.net import sockets
 from proxy.net.pipe import Pipe
 from proxy.net.pool import Endpoint, Upstream
-from proxy.wire import h1_write
+from proxy.wire import h1_write, websocket
 from proxy.wire.body import BodyReader
 from proxy.wire.h1 import CHUNKED, LENGTH, RESPONSE, H1Reader
 from proxy.worker import Worker
@@ -37,6 +37,7 @@ class UpstreamLeg(UpstreamSide):
         self.body_sent: bool = False  # bytes of the request's body have left
         self.due: int = -1  # bytes of it that the upstream still waits for; -1: only its end tells
         self.chunking: bool = False  # we write the chunks of the request's body
+        self.key: bytes = b""  # the sec-websocket-key that we made
         self.spare: int = -1  # a second descriptor of the socket, see keep_readable
 
     def begin(self, ex: Exchange) -> None:
@@ -57,7 +58,11 @@ class UpstreamLeg(UpstreamSide):
             head = heads.h1_request(head, self.worker.live.request_names)
             self.chunking = head.framing == CHUNKED
         self.due = head.length if head.framing == LENGTH else -1
-        self.pipe.send(forwarding.upstream_head(ex, head))
+        written = forwarding.upstream_head(ex, head)
+        if ex.head.block is not None and head.upgrade:  # the client's protocol has no key of its own
+            self.key = websocket.key_of(os.urandom(websocket.KEY_SIZE))
+            written = b"%b%b: %b\r\n\r\n" % (written[:-2], websocket.KEY, self.key)
+        self.pipe.send(written)
         ex.body_open = True
         if ex.request_done:
             ex.sent_at = self.worker.timers.now() if self.uses == 1 or ex.attempts > 1 else ex.started

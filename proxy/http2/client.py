@@ -7,6 +7,7 @@ from proxy import errors
 from proxy.exchange import BY_BUFFER, BY_PEER
 from proxy.http2 import refused
 from proxy.http2.client_stream import ClientStream
+from proxy.http2.client_tunnel import ClientTunnelStream
 from proxy.http2.disturbances import Disturbances
 from proxy.http2.heads import request_head
 from proxy.http2.link import Carrier, Link
@@ -27,7 +28,7 @@ from proxy.wire.h2 import (
     H2Connection,
 )
 from proxy.wire.h2_errors import CANCEL, NO_ERROR, H2Error
-from proxy.wire.h2_streams import Stream
+from proxy.wire.h2_streams import TUNNEL, Stream
 from proxy.worker import Worker
 from rules.actions import Disturb, GoAway
 from rules.compiled import CompiledRule
@@ -99,10 +100,7 @@ class ClientConnection(Carrier):
         self.disturbances.clear()
         for greeting in list(self.intake.greetings):
             greeting.cancel()
-        for side in list(self.streams):
-            if side.ex is not None:
-                end.gone(side.ex)
-        self._drop_all()
+        self._lose_all(error is not None)
 
     def pause_writing(self) -> None:
         """The client reads slowly: the codec keeps what there is, bounded by the streams' windows."""
@@ -176,8 +174,7 @@ class ClientConnection(Carrier):
             side.go_on_reading()
         elif event == RESET:
             self._drop(side)
-            if side.ex is not None:
-                end.gone(side.ex)
+            side.lost(codec.code != NO_ERROR)
         elif event == WRITABLE:
             side.writable()
             self._forget(side)
@@ -188,6 +185,11 @@ class ClientConnection(Carrier):
         intake = self.intake
         if intake.live is not self.worker.live:
             intake.renew()
+        if stream.expected == TUNNEL:
+            asking = ClientTunnelStream(self, self.link, stream, intake)
+            self.streams[asking] = None
+            asking.begin(codec.block, codec.end)
+            return
         side = ClientStream(self, self.link, stream)
         stream.owner = side
         if intake.behind:
@@ -226,11 +228,13 @@ class ClientConnection(Carrier):
         self.streams.pop(side, None)
         side.stream.owner = None
 
-    def _drop_all(self) -> None:
-        """Forget all streams."""
+    def _lose_all(self, reset: bool, but: Stream | None = None) -> None:
+        """Give up and forget all streams; nothing is given up on behalf of which this is done."""
         for stream in self.codec.streams.values():
             stream.owner = None
         for side in list(self.streams):
+            if side.stream is not but:
+                side.lost(reset)
             self._drop(side)
 
     # --- the end
@@ -238,10 +242,7 @@ class ClientConnection(Carrier):
     def _broken(self, error: H2Error) -> None:
         """The client broke the protocol, or is too much: the codec has said so by GOAWAY."""
         refused.count_connection(self.worker, self.listener, self.intake.source, error)
-        for side in list(self.streams):
-            if side.ex is not None:
-                end.gone(side.ex)
-        self._drop_all()
+        self._lose_all(True)
         self._linger()
 
     def leave(self) -> None:
@@ -302,10 +303,7 @@ class ClientConnection(Carrier):
         else:
             self.codec.goaway(last, goaway.code, goaway.debug)
         self._linger()
-        for side in list(self.streams):
-            if side.ex is not None and side.stream is not stream:
-                end.gone(side.ex)
-        self._drop_all()
+        self._lose_all(False, stream)
 
     def _linger(self) -> None:
         """Send FIN, and throw away what still comes, for a bounded time."""

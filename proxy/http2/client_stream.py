@@ -8,9 +8,9 @@ from proxy.http2.body import StreamBody
 from proxy.http2.heads import block_of_lines, response_block, with_status
 from proxy.http2.link import Carrier, Link, Sender
 from proxy.metrics.calls import status_of
-from proxy.net.pipe import Pipe
+from proxy.net.pipe import Conduit
 from proxy.net.timers import Callback
-from proxy.path import request_body
+from proxy.path import end, request_body
 from proxy.wire.body import BodyReader
 from proxy.wire.h1_head import NO_BODY, Head
 from proxy.wire.h2_errors import INTERNAL_ERROR, NO_ERROR
@@ -88,7 +88,7 @@ class ClientStream(ClientSide):
             for field in block_of_lines(b"".join(ex.proofs)).fields:
                 extra += literal(field.name, field.value)
         block = response_block(head)
-        ended = head.framing == NO_BODY
+        ended = head.framing == NO_BODY and not head.tunnel
         self.whole = ended
         if ended and ex.head.grpc:
             ex.grpc_status = status_of(block.get(b"grpc-status"))
@@ -235,8 +235,13 @@ class ClientStream(ClientSide):
     def shut(self) -> None:
         self._reset(NO_ERROR)
 
-    def tunnel(self, ex: Exchange, upstream: Pipe) -> Passing:
-        raise NotImplementedError("no switch of protocols was offered")
+    def tunnel(self, ex: Exchange, upstream: Conduit) -> Passing:
+        raise NotImplementedError("no switch of protocols was asked for, see client_tunnel")
+
+    def lost(self, reset: bool) -> None:
+        """The client has given the stream up (``reset``: by an error), or its connection is gone."""
+        if self.ex is not None:
+            end.gone(self.ex)
 
     # --- what only whole connections do
 

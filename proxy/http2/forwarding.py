@@ -5,6 +5,7 @@ from typing import Final
 from proxy import forwarding
 from proxy.exchange import Exchange
 from proxy.http2.heads import block_of_lines, request_block
+from proxy.http2.upgrades import connect_block
 from proxy.wire.h2_fields import Block
 from proxy.wire.hpack_encode import literal
 from proxy.worker import REWRITTEN
@@ -21,6 +22,11 @@ def block_for(ex: Exchange) -> Block:
     """Give the request's own fields, less those that the proxy writes anew."""
     block = request_block(ex.head)
     return block if forwarding.nothing_came(ex.head) else block.without(REWRITTEN)
+
+
+def connect_for(ex: Exchange) -> Block:
+    """Give the fields of a request that asks for a WebSocket, likewise."""
+    return connect_block(ex.head).without(REWRITTEN)
 
 
 def extra_for(ex: Exchange) -> bytes:

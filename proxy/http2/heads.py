@@ -11,6 +11,7 @@ from proxy.wire.h1_fields import parse_request, parse_response
 from proxy.wire.h1_head import CHUNKED, LENGTH, NO_BODY, UNTIL_CLOSE, Head, Names
 from proxy.wire.h1_trailers import FORBIDDEN
 from proxy.wire.h2_fields import LITERAL, Block, Field, interned
+from proxy.wire.websocket import ACCEPT, KEY
 
 # Fields that mean one connection of HTTP/1.1, or whose place pseudo-headers take (RFC 9113, section 8.2.2).
 _NOT_IN_H2: Final = frozenset(
@@ -18,6 +19,8 @@ _NOT_IN_H2: Final = frozenset(
 )
 _STATUS: Final = (b"grpc-status", b"grpc-message")
 _LENGTH: Final = frozenset({b"content-length"})
+# What CONNECT must not have (RFC 9110, section 9.3.6), and what we write ourselves in an upgrade.
+_NOT_IN_UPGRADE: Final = frozenset({b"content-length", KEY, ACCEPT})
 _MANY: Final = 1 << 20  # the codec of HTTP/2 has bounded the list of fields already
 
 
@@ -73,6 +76,7 @@ def _request_head(block: Block, names: Names, ended: bool) -> Head:
     head = Head(b"")
     head.block = block
     head.method = block.method
+    head.upgrade = block.protocol
     head.target = block.path
     head.origin = block.path
     head.path, _, head.query = block.path.partition(b"?")
@@ -192,8 +196,13 @@ def h1_request(head: Head, names: Names) -> Head:
     ended = head.framing == NO_BODY
     made = derived.h1_bare if ended else derived.h1_bodied
     if made is None:
-        lines = [block.method, b" ", block.path, b" HTTP/1.1\r\nhost: ", block.authority, b"\r\n"]
-        _write_fields(block, lines)
+        method = b"GET" if block.protocol else block.method
+        lines = [method, b" ", block.path, b" HTTP/1.1\r\nhost: ", block.authority, b"\r\n"]
+        if block.protocol:
+            write_fields(block.without(_NOT_IN_UPGRADE), lines)
+            lines += (b"connection: upgrade\r\nupgrade: ", block.protocol, b"\r\n")
+        else:
+            write_fields(block, lines)
         if not ended and block.length < 0:
             lines.append(b"transfer-encoding: chunked\r\n")
         lines.append(b"\r\n")
@@ -215,7 +224,7 @@ def h1_response(head: Head, names: Names, to_head: bool) -> Head:
         return head
     ended = head.framing == NO_BODY
     lines: list[bytes] = [b"HTTP/1.1 %d \r\n" % block.status]
-    _write_fields(block, lines)
+    write_fields(block, lines)
     if ended and block.length < 0 and not to_head and block.status >= 200:
         if block.status not in (204, 304):
             lines.append(b"content-length: 0\r\n")
@@ -223,7 +232,7 @@ def h1_response(head: Head, names: Names, to_head: bool) -> Head:
     return parse_response(b"".join(lines), names, _MANY, to_head or ended)
 
 
-def _write_fields(block: Block, lines: list[bytes]) -> None:
+def write_fields(block: Block, lines: list[bytes]) -> None:
     """Write the regular fields as lines; cookie crumbs become one line again (section 8.2.3)."""
     cookies: list[bytes] = []
     for field in block.fields:
@@ -281,7 +290,7 @@ def request_block(head: Head) -> Block:
         interned(b":authority", head.authority),
         interned(b":path", head.origin),
     ]
-    _read_lines(head, fields)
+    read_lines(head, fields)
     made = Block.of(fields)
     head.translated = made
     return made
@@ -296,13 +305,13 @@ def response_block(head: Head) -> Block:
     if isinstance(known, Block):
         return known
     fields = [interned(b":status", b"%d" % head.status)]
-    _read_lines(head, fields)
+    read_lines(head, fields)
     made = Block.of(fields)
     head.translated = made
     return made
 
 
-def _read_lines(head: Head, fields: list[Field]) -> None:
+def read_lines(head: Head, fields: list[Field]) -> None:
     """Read the field lines of a head of HTTP/1.1, without those that are of its connection alone."""
     cuts = head.cuts or []
     at = head.line_end + 2

@@ -14,6 +14,7 @@ def codec_for(listener: Listener) -> H2Connection:
         max_streams=listener.max_streams,
         max_header_list=listener.head_size,
         max_fields=listener.header_count,
+        enable_connect_protocol=True,
     )
     return H2Connection(SERVER, settings)
 

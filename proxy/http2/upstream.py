@@ -4,15 +4,19 @@ import asyncio
 from typing import Any, Final, cast
 
 from proxy import errors
+from proxy.errors import Failure
 from proxy.exchange import Exchange
+from proxy.http2 import upgrades
 from proxy.http2.heads import response_head
 from proxy.http2.link import Link
 from proxy.http2.upstream_stream import UpstreamStream
+from proxy.http2.upstream_tunnel import UpstreamTunnelStream
 from proxy.net.connection import Connection
 from proxy.net.pool import Endpoint, Upstream
 from proxy.path import end
 from proxy.path import response_head as phase
 from proxy.performer import Then
+from proxy.wire.errors import ProtocolError
 from proxy.wire.h2 import (
     CLIENT,
     DATA,
@@ -46,8 +50,10 @@ class UpstreamConnection(Connection):
         self.again: Then = again
         self.codec: H2Connection = H2Connection(CLIENT, H2Settings())
         self.link: Link = Link(worker.cork, worker.timers, self.codec)
-        self.waiting: list[Exchange] = []  # for the connection to stand
+        self.waiting: list[Exchange] = []  # for the connection to stand, or for what it allows
         self.made: bool = False
+        self.used: bool = False  # a request was sent
+        self.settled_until: float = 0.0  # so long requests may wait for the upstream's SETTINGS
         self.ended: bool = False
         self.moved: bool = True
         self.since: float = worker.timers.now()
@@ -65,14 +71,38 @@ class UpstreamConnection(Connection):
         if not self.made:
             self.waiting.append(ex)
             return
+        accept: bytes | None = None
+        if ex.head.upgrade and upgrades.asks(ex.head):
+            accept = self._accept(ex)
+            if accept is None:
+                return
         stream = self.codec.open(self.worker.timers.now())
         if stream is None:
             self.again.carry_on(ex)
             return
-        self.target.cells.reused += 1
-        side = UpstreamStream(self.link, stream, self.target, self.endpoint, self.again)
+        if self.used:
+            self.target.cells.reused += 1
+        self.used = True
+        if accept is None:
+            side = UpstreamStream(self.link, stream, self.target, self.endpoint, self.again)
+        else:
+            side = UpstreamTunnelStream(self.link, stream, self.target, self.endpoint, self.again, accept)
         stream.owner = side
         side.begin(ex)
+
+    def _accept(self, ex: Exchange) -> bytes | None:
+        """Give the sec-websocket-accept for a request that may be sent; None: it waits, or has failed."""
+        if not self.codec.settled:
+            self.waiting.append(ex)  # the upstream has to allow it before (RFC 8441, section 3)
+            return None
+        if not self.codec.peer_connect_protocol:
+            end.fail(ex, errors.UPGRADE_NOT_OFFERED)
+            return None
+        try:
+            return upgrades.accept_for(ex.head)
+        except ProtocolError as error:
+            end.fail(ex, errors.refused_request(error.kind, error.status, error.text))
+            return None
 
     # --- what the loop tells
 
@@ -86,13 +116,22 @@ class UpstreamConnection(Connection):
     def stands(self) -> None:
         """Begin what waited for this connection."""
         self.target.cells.opened += 1
-        self.target.cells.reused -= 1  # the first one is no reuse
+        self.settled_until = self.worker.timers.now() + self.target.connect_timeout
+        self._begin_waiting()
+        self.link.mark()
+
+    def _begin_waiting(self) -> None:
         waiting = self.waiting
         self.waiting = []
         for ex in waiting:
             if not ex.over:
                 self.begin(ex)
-        self.link.mark()
+
+    def _fail_waiting(self, failure: Failure) -> None:
+        waiting = self.waiting
+        self.waiting = []
+        for ex in waiting:
+            end.fail(ex, failure)
 
     def data_received(self, data: bytes) -> None:
         """Feed, act, flush."""
@@ -113,6 +152,7 @@ class UpstreamConnection(Connection):
         """The connection is gone, and all its exchanges with it."""
         self.never_made()
         self.worker.connections.pop(self, None)
+        self._fail_waiting(errors.UPSTREAM_CLOSED)
         for stream in list(self.codec.streams.values()):
             side = stream.owner
             if isinstance(side, UpstreamStream):
@@ -151,6 +191,8 @@ class UpstreamConnection(Connection):
         if event == GOAWAY_CAME:
             self._leave_pool()
         elif event == STREAMS:
+            if self.waiting:
+                self._begin_waiting()
             self.target.grant()
         else:
             side = self.codec.stream.owner
@@ -183,8 +225,7 @@ class UpstreamConnection(Connection):
                 phase.interim(ex, response_head(codec.block, self.worker.live.response_names, True))
             return
         elif event == RESET:
-            if not incoming.ended:
-                side.was_reset(codec.code, codec.kind == "" and codec.goaway_received)
+            side.was_reset(codec.code, codec.kind == "" and codec.goaway_received)
             return
         elif event == WRITABLE:
             side.writable()
@@ -231,6 +272,8 @@ class UpstreamConnection(Connection):
             side = stream.owner
             if isinstance(side, UpstreamStream):
                 side.sweep(now)
+        if self.waiting and self.made and now > self.settled_until:
+            self._fail_waiting(errors.CONNECT_TIMEOUT)  # the upstream has sent no SETTINGS
         if self.codec.held:
             self.codec.use_rest()
             self._advance()  # tells what has gone out

@@ -49,16 +49,19 @@ class UpstreamStream(UpstreamSide):
         ex.attempts += 1
         self.endpoint.active += 1
         self.since = ex.worker.timers.now()
-        link = self.link
-        link.codec.send_headers(self.stream, block_for(ex), extra_for(ex), ex.request_done)
-        if not link.marked:
-            link.mark()
+        self.send_head(ex)
+        if not self.link.marked:
+            self.link.mark()
         ex.body_open = True
         if ex.request_done:
             ex.sent_at = self.since
         else:
             ex.client.bare_body()
             ex.client.go_on_reading()
+
+    def send_head(self, ex: Exchange) -> None:
+        """Send the request's head."""
+        self.link.codec.send_headers(self.stream, block_for(ex), extra_for(ex), ex.request_done)
 
     def body(self, piece: bytes) -> None:
         ex = self.ex
@@ -167,8 +170,10 @@ class UpstreamStream(UpstreamSide):
         return False
 
     def was_reset(self, code: int, unseen: bool) -> None:
-        """The stream is over before its answer; ``unseen``: the upstream says that it did nothing of it."""
+        """The stream is over; ``unseen``: the upstream says that it did nothing of it."""
         ex = self.ex
+        if ex is not None and self.incoming.ended:
+            return  # its answer is complete
         self.lost = True
         if ex is None:
             self.stream.owner = None
@@ -201,10 +206,14 @@ class UpstreamStream(UpstreamSide):
         if stream.closed:
             stream.owner = None  # no cycle: what came and was not passed on is free at once
         elif self.sender.parting < 0:
-            self.sender.settle()
-            self._reset(CANCEL)
+            self.end_stream()
         if self.target.waiting:
             self.target.grant()
+
+    def end_stream(self) -> None:
+        """See that the stream is over: the exchange is."""
+        self.sender.settle()
+        self._reset(CANCEL)  # nothing where it has ended
 
     def leave(self) -> None:
         self.sender.part(CANCEL)
@@ -238,7 +247,7 @@ class UpstreamStream(UpstreamSide):
             self.go_on_reading()
 
     def tunnel(self, ex: Exchange) -> None:
-        raise NotImplementedError("no switch of protocols was asked for")
+        raise NotImplementedError("no switch of protocols was asked for, see upstream_tunnel")
 
     # --- time
 

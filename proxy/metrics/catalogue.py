@@ -84,7 +84,10 @@ CONNECTIONS_REFUSED: Final = Metric(
     "misrule_connections_refused", COUNTER, "Client connections closed at once for a limit.", ("listener",)
 )
 CONNECTIONS_UPGRADED: Final = Metric(
-    "misrule_connections_upgraded", COUNTER, "Client connections that became tunnels.", ("listener",)
+    "misrule_connections_upgraded",
+    COUNTER,
+    "Client connections, or streams of HTTP/2, that became tunnels.",
+    ("listener",),
 )
 UPSTREAM_OPENED: Final = Metric(
     "misrule_upstream_connections", COUNTER, "Upstream connections opened.", ("upstream",)

@@ -46,10 +46,32 @@ class Cork:
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
-class Pipe:
+class Conduit:
+    """What a tunnel has at each of its ends: the pipe of a connection, or a stream of one."""
+
+    def send(self, data: bytes) -> None:
+        """Send; after the end: nothing."""
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """Say, after what was sent, that no more comes; the other direction stays open."""
+        raise NotImplementedError
+
+    def pause(self, reason: int) -> None:
+        """Stop reading for this reason, a bit of ``proxy.exchange.BY_*``."""
+        raise NotImplementedError
+
+    def resume(self, reason: int) -> None:
+        """Take a reason away; read again when none is left."""
+        raise NotImplementedError
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Pipe(Conduit):
     """The sending half of a connection and the tap on its receiving half."""
 
     def __init__(self, cork: Cork, timers: Timers) -> None:
+        super().__init__()
         self.cork: Cork = cork
         self.timers: Timers = timers
         self.transport: asyncio.Transport | None = None
@@ -100,13 +122,11 @@ class Pipe:
             transport.writelines(out)
 
     def pause(self, reason: int) -> None:
-        """Stop reading for this reason."""
         if self.reasons == 0 and self.transport is not None and not self.transport.is_closing():
             self.transport.pause_reading()
         self.reasons |= reason
 
     def resume(self, reason: int) -> None:
-        """Take a reason away; read again when none is left."""
         if self.reasons & reason:
             self.reasons &= ~reason
             if self.reasons == 0 and self.transport is not None and not self.transport.is_closing():
@@ -122,7 +142,6 @@ class Pipe:
         return 0 if transport is None else sockets.unsent(transport)
 
     def finish(self) -> None:
-        """Send FIN after what was sent; the other direction stays open."""
         self.flush()
         transport = self.transport
         if (

@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 
 from proxy import errors
 from proxy.errors import Failure
-from proxy.exchange import Exchange
+from proxy.exchange import Exchange, Passing
 from proxy.http1.client import ClientConnection
 from proxy.http1.client_leg import CLOSED
 from proxy.http2.client import LINGER as HTTP2_LINGER
@@ -17,6 +17,7 @@ from proxy.http2.client import ClientConnection as Http2Connection
 from proxy.listener import ONLY_HTTP1, ONLY_HTTP2, Listener
 from proxy.net.timers import Timer
 from proxy.path import end, response_head
+from proxy.path.request_head import Intake
 from proxy.performer import Then
 from proxy.worker import Releasable, Worker
 from rules import phases
@@ -115,7 +116,7 @@ class AcceptedConnection(ClientConnection):
             return
         ex = self.ex
         if self.passing is not None and ex is not None:
-            self._replan_tunnel(ex, live.snapshot)
+            replan(ex, self.passing, self.intake, live.snapshot)
         if ex is not None and ex.over:
             return
         facts = self.intake.facts(ex) if ex is not None else self.intake.connection_facts()
@@ -126,30 +127,6 @@ class AcceptedConnection(ClientConnection):
             Greeting(self, plan).step()
         else:
             strike(ex, plan, facts)
-
-    def _replan_tunnel(self, ex: Exchange, snapshot: Snapshot) -> None:
-        """A tunnel takes up each new rule set: what that says about bodies, for its head has passed."""
-        if ex.plan is not None:
-            ex.plan.release()  # what it had reserved is there for the new one
-        head = ex.head
-        candidates = snapshot.index_for(self.listener.name).candidates(head.host, head.path, head.fields)
-        plan: Plan | None = None
-        if candidates is not None:
-            facts = self.intake.facts(ex)
-            ex.facts = facts
-            plan = snapshot.plan(
-                [rule for rule in candidates if _of_bodies(rule)], facts, self.intake.opened_version
-            )
-        if plan is not None:
-            if plan.needs_response and ex.response is not None and ex.facts is not None:
-                response_head.learn(ex.facts, ex.response)
-                plan.respond(ex.facts)
-            for chosen in all_of(plan):
-                if chosen.fault.phase not in _BODIES:
-                    chosen.cancel()
-            end.log_shadows(ex, plan, 0)
-        if self.passing is not None:
-            self.passing.plan_anew(plan)
 
 
 class AcceptedForHttp2(AcceptedConnection):
@@ -187,6 +164,8 @@ class AcceptedStreams(Http2Connection):
             if ex is None or ex.over:  # perhaps by what was done for another stream
                 continue
             busy = True
+            if ex.passing is not None and self._ended_anew(ex, ex.passing):
+                continue
             facts = intake.facts(ex)
             plan = live.snapshot.plan_open(facts, intake.opened_version, before)
             if plan is not None:
@@ -196,6 +175,11 @@ class AcceptedStreams(Http2Connection):
         plan = live.snapshot.plan_open(intake.connection_facts(), intake.opened_version, before)
         if plan is not None:
             Greeting(self, plan).step()
+
+    def _ended_anew(self, ex: Exchange, passing: Passing) -> bool:
+        """Give a tunnel a new plan; True: it has ended by that."""
+        replan(ex, passing, self.intake, self.worker.live.snapshot)
+        return ex.over
 
 
 def strike(ex: Exchange, plan: Plan, facts: Facts) -> None:
@@ -214,6 +198,28 @@ def strike(ex: Exchange, plan: Plan, facts: Facts) -> None:
     ex.body_held += 1
     ex.response_held += 1
     end.perform_some(ex, plan, all_of(plan), _FLOW_BOTH)
+
+
+def replan(ex: Exchange, passing: Passing, intake: Intake, snapshot: Snapshot) -> None:
+    """Give a tunnel a new plan: of what the rules say about bodies, for its head has passed."""
+    if ex.plan is not None:
+        ex.plan.release()  # what it had reserved is there for the new one
+    head = ex.head
+    candidates = snapshot.index_for(intake.listener.name).candidates(head.host, head.path, head.fields)
+    plan: Plan | None = None
+    if candidates is not None:
+        facts = intake.facts(ex)
+        ex.facts = facts
+        plan = snapshot.plan([rule for rule in candidates if _of_bodies(rule)], facts, intake.opened_version)
+    if plan is not None:
+        if plan.needs_response and ex.response is not None and ex.facts is not None:
+            response_head.learn(ex.facts, ex.response)
+            plan.respond(ex.facts)
+        for chosen in all_of(plan):
+            if chosen.fault.phase not in _BODIES:
+                chosen.cancel()
+        end.log_shadows(ex, plan, 0)
+    passing.plan_anew(plan)
 
 
 _BODIES: Final = (phases.REQUEST_BODY, phases.RESPONSE_BODY)

@@ -88,5 +88,5 @@ def forward(ex: Exchange, head: Head) -> None:
     if upstream is not None:
         if raw and head.framing == CHUNKED:
             upstream.body_as(True)
-        if head.status == 101:
+        if head.status == 101 or head.tunnel:
             upstream.tunnel(ex)

@@ -151,6 +151,7 @@ class Head:
     grpc: bool = False  # a gRPC call, by its content type
     counted: object | None = None  # where the calls of this head are counted
     block: object | None = None  # the header block that this was made of
+    tunnel: bool = False  # an answer to CONNECT behind which a tunnel follows
     translated: object | None = None  # the header block that was made of this
 
     def __init__(self, raw: bytes) -> None:

@@ -100,6 +100,11 @@ class H2Connection(H2Messages):
         self._ended = True
 
     @property
+    def settled(self) -> bool:
+        """Whether the peer's first SETTINGS came."""
+        return self._settled
+
+    @property
     def buffered(self) -> int:
         """How many bytes are held that no event has delivered."""
         return len(self._data) - self._at + self._block_size

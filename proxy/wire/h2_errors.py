@@ -107,6 +107,7 @@ STREAM_KINDS: Final[dict[str, int]] = {
     "length_mismatch": PROTOCOL_ERROR,
     "trailers_without_end": PROTOCOL_ERROR,
     "interim_with_end": PROTOCOL_ERROR,
+    "head_in_tunnel": PROTOCOL_ERROR,
     "self_dependency": PROTOCOL_ERROR,
     "bad_priority_size": FRAME_SIZE_ERROR,
     "body_before_head": PROTOCOL_ERROR,

@@ -166,7 +166,9 @@ class H2Messages(H2Control):
     # -- both
 
     def _on_trailers(self, stream: Stream, block: Block, ends: bool) -> int:
-        """RFC 9113, section 8.1."""
+        """RFC 9113, section 8.1; in a tunnel there are none (section 8.5)."""
+        if stream.expected == TUNNEL:
+            return self._stream_error(stream, "head_in_tunnel")
         if block.trailer_error:
             return self._stream_error(stream, block.trailer_error)
         if not ends:

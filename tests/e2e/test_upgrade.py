@@ -1,15 +1,14 @@
 """Upgrade: what follows 101 passes as it comes, both ways."""
 
 import contextlib
-import threading
 from collections.abc import Iterator
 
 import pytest
 from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import connect
-from websockets.sync.server import Server, ServerConnection, serve
 
 from tests.e2e.conftest import Launch
+from tests.support.chat import echo_server
 from tests.support.proxy import Proxy
 from tests.support.scripted import Scripted, filling
 from tests.support.wait import eventually, pause
@@ -19,24 +18,8 @@ from tests.support.wire import FIN, RESET, Message, Wire, get, response
 @pytest.fixture
 def echo() -> Iterator[str]:
     """A WebSocket server that sends back what it gets; "bye" makes it close with 4001."""
-
-    def talk(connection: ServerConnection) -> None:
-        with contextlib.suppress(ConnectionClosedError):
-            converse(connection)
-
-    def converse(connection: ServerConnection) -> None:
-        for message in connection:
-            if message == "bye":
-                connection.close(4001, "so long")
-            else:
-                connection.send(message)
-
-    server: Server = serve(talk, "127.0.0.1", 0, max_size=None)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"127.0.0.1:{server.socket.getsockname()[1]}"
-    server.shutdown()
-    thread.join()
+    with echo_server() as address:
+        yield address
 
 
 @pytest.mark.parametrize("via", ["direct", "proxied"])

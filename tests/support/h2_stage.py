@@ -34,11 +34,17 @@ def message(body: bytes, size: int = -1) -> bytes:
 class Peer:
     """One end of a connection; ``events`` is everything that has come."""
 
-    def __init__(self, transport: FakeTransport, client: bool, credit: bool = True) -> None:
+    def __init__(
+        self, transport: FakeTransport, client: bool, credit: bool = True, connect: bool = False
+    ) -> None:
+        """Begin; ``connect``: as a server that offers extended CONNECT."""
         self.transport = transport
         self.events: list[Event] = []
         self.credit = credit  # WINDOW_UPDATE follows what comes
         self.h2 = H2Connection(H2Configuration(client_side=client, header_encoding="utf-8"))
+        if connect:
+            self.h2.local_settings.enable_connect_protocol = 1
+            self.h2.local_settings.acknowledge()
         self.h2.initiate_connection()
         self.sync()
 
@@ -167,6 +173,7 @@ class Http2Stage(Stage):
     def __init__(self, rules: str = "", **options: Any) -> None:
         super().__init__(rules, **options)
         self.upstream.protocol = HTTP2
+        self.connect = False  # the upstream offers extended CONNECT
         self.served: list[Peer] = []
 
     def peer(self, credit: bool = True) -> Peer:
@@ -176,7 +183,7 @@ class Http2Stage(Stage):
     async def server(self, number: int = 0) -> Peer:
         """Let the loop turn until so many upstream connections stand; give the last one's other end."""
         while len(self.served) <= number:
-            self.served.append(Peer(await self.connected(len(self.served)), False))
+            self.served.append(Peer(await self.connected(len(self.served)), False, True, self.connect))
         await self.turn()
         return self.served[number].sync()
 

@@ -12,7 +12,7 @@ from tests.support.clients import Call, ask
 from tests.support.need import need
 from tests.support.process import Process, free_port, listening
 
-_SERVERS = Path(__file__).parent / "servers"
+SERVERS = Path(__file__).parent / "servers"
 _PIECE = 1_048_576
 
 SIZES = (0, 1, 65_536, 10 * 1024 * 1024)
@@ -118,7 +118,7 @@ def start_nginx(corpus: Corpus, folder: Path) -> Upstream:
     (run / "upload").mkdir(parents=True)
     (folder / "corpus").symlink_to(corpus.folder)
     port = free_port()
-    text = (_SERVERS / "nginx.conf").read_text().replace("FOLDER", str(folder)).replace("PORT", str(port))
+    text = (SERVERS / "nginx.conf").read_text().replace("FOLDER", str(folder)).replace("PORT", str(port))
     own = folder / "nginx.conf"
     own.write_text(text)
     process = Process([program, "-c", str(own), "-p", str(folder), "-e", "stderr"])
@@ -135,13 +135,13 @@ def start_uvicorn(corpus: Corpus, folder: Path) -> Upstream:
 
 def start_node(corpus: Corpus, folder: Path) -> Upstream:
     """Start Node's http server."""
-    process = Process([need("node"), str(_SERVERS / "upstream.mjs"), str(corpus.folder)])
+    process = Process([need("node"), str(SERVERS / "upstream.mjs"), str(corpus.folder)])
     return Upstream(process, int(process.wait_line(r"listening on (\d+)")[1]))
 
 
 def start_node2(corpus: Corpus, folder: Path) -> Upstream:
     """Start Node's HTTP/2 server."""
-    process = Process([need("node"), str(_SERVERS / "upstream.mjs"), str(corpus.folder), "h2"])
+    process = Process([need("node"), str(SERVERS / "upstream.mjs"), str(corpus.folder), "h2"])
     return Node2(process, int(process.wait_line(r"listening on (\d+)")[1]))
 
 

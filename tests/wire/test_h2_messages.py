@@ -129,6 +129,18 @@ def test_extended_connect_where_it_is_offered() -> None:
         assert drive.feed(drive.headers(wrong, 3 if wrong[0][1] == "CONNECT" else 5))[0][0] == "refused"
 
 
+@pytest.mark.parametrize("role", [SERVER, CLIENT])
+def test_trailers_in_a_tunnel(role: int) -> None:
+    """RFC 9113, section 8.5: nothing but DATA may come."""
+    drive = Drive(role, H2Settings(enable_connect_protocol=True))
+    if role == SERVER:
+        drive.feed(drive.headers([*changed(method="CONNECT"), (":protocol", "websocket")], 1, end=False))
+    else:
+        drive.ask([(":method", "CONNECT"), (":authority", "a.example")])
+        drive.feed(drive.headers([(":status", "200")], end=False))
+    assert drive.feed(drive.headers([("a", "b")])) == [("reset", 1, "head_in_tunnel", PROTOCOL_ERROR)]
+
+
 GOOD_RESPONSES: dict[str, Fields] = {
     "the usual": OK,
     "with fields": [*OK, ("server", "x"), ("set-cookie", "a"), ("set-cookie", "b")],

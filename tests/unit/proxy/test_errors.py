@@ -27,6 +27,7 @@ TOKENS = {
     "http_response_header_section_size": 502,
     "http_response_timeout": 504,
     "http_protocol_error": 502,
+    "http_upgrade_failed": 502,
     "proxy_internal_error": 500,
 }
 
@@ -46,6 +47,7 @@ WANTED = {
     "upstream_closed": (502, "connection_terminated", 14),
     "upstream_protocol": (502, "http_protocol_error", 13),
     "upstream_head_too_large": (502, "http_response_header_section_size", 13),
+    "upgrade_not_offered": (502, "http_upgrade_failed", 14),
     "response_timeout": (504, "http_response_timeout", 4),
     "internal": (500, "proxy_internal_error", 13),
     "client_closed": (499, "", 1),
