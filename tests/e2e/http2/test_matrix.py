@@ -41,16 +41,17 @@ def fronts2(
         proxy.stop()
 
 
-def _both_ways(proxy: Proxy, upstream: Upstream, corpus: Corpus, client: str, name: str, http2: bool) -> None:
+def both_ways(url: str, upstream: Upstream, corpus: Corpus, client: str, name: str, http2: bool) -> None:
+    """Get and put bodies of all sizes at ``url``, and compare what arrives."""
     for size in SIZES:
-        seen = ask(client, Call(f"{proxy.url}/files/{size}", http2=http2))
+        seen = ask(client, Call(f"{url}/files/{size}", http2=http2))
         assert (seen.status, seen.trouble) == (200, ""), seen.native
         assert (seen.length, seen.sha256) == (size, corpus.sha256(size))
         for chunked in (False, True):
             if name == "nghttpd":
                 continue  # keeps nothing of an upload; what it sends back: see test_echo
             what = f"{client}-{size}-{chunked}-{http2}"
-            call = Call(f"{proxy.url}/upload/{what}", "PUT", (), corpus.path(size), chunked, http2=http2)
+            call = Call(f"{url}/upload/{what}", "PUT", (), corpus.path(size), chunked, http2=http2)
             seen = ask(client, call)
             assert seen.trouble == "", seen.native
             assert seen.status in (201, 204), seen.native
@@ -64,14 +65,14 @@ def test_bodies(
     fronts2: Named, upstreams: Callable[[str], Upstream], corpus: Corpus, client: str, name: str
 ) -> None:
     """0 B to 10 MiB in both directions, compared by SHA-256."""
-    _both_ways(fronts2(name), upstreams(name), corpus, client, name, True)
+    both_ways(fronts2(name).url, upstreams(name), corpus, client, name, True)
 
 
 @pytest.mark.parametrize(("client", "name"), _FROM_HTTP1)
 def test_bodies_from_http1(
     fronts2: Named, upstreams: Callable[[str], Upstream], corpus: Corpus, client: str, name: str
 ) -> None:
-    _both_ways(fronts2(name), upstreams(name), corpus, client, name, False)
+    both_ways(fronts2(name).url, upstreams(name), corpus, client, name, False)
 
 
 @pytest.mark.parametrize("http2", [True, False])
@@ -127,7 +128,8 @@ def test_trailers_of_real_peers(corpus: Corpus, upstreams: Callable[[str], Upstr
     assert b":status: 200" in done.stdout
 
 
-def _load(url: str, *options: str) -> dict[str, int]:
+def load(url: str, *options: str) -> dict[str, int]:
+    """Run h2load; give its counts."""
     command = [need("h2load"), *options, url]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=100)
     found = re.search(
@@ -142,10 +144,10 @@ def _load(url: str, *options: str) -> dict[str, int]:
 @pytest.mark.parametrize("name", ["nginx", "nghttpd", "node2"])
 def test_load(fronts2: Named, name: str) -> None:
     """Ten thousand requests, no error."""
-    told = _load(f"{fronts2(name).url}/files/1", "-n", "10000", "-c", "4", "-m", "32")
+    told = load(f"{fronts2(name).url}/files/1", "-n", "10000", "-c", "4", "-m", "32")
     assert (told["succeeded"], told["failed"], told["errored"]) == (10_000, 0, 0)
 
 
 def test_load_of_larger_bodies(fronts2: Named) -> None:
-    told = _load(f"{fronts2('nghttpd').url}/files/65536", "-n", "400", "-c", "4", "-m", "20")
+    told = load(f"{fronts2('nghttpd').url}/files/65536", "-n", "400", "-c", "4", "-m", "20")
     assert (told["succeeded"], told["failed"], told["errored"]) == (400, 0, 0)
