@@ -40,6 +40,13 @@ class Rpc:
     compressed: bool = False
     fresh: bool = False  # on a connection of its own
     service: str = SERVICE
+    limit: int = -1  # of bytes in a message that comes; on a connection of its own
+    keepalive: float = 0.0  # seconds between PINGs, and to the answer; on a connection of its own
+
+    @property
+    def alone(self) -> bool:
+        """Whether it has a connection of its own."""
+        return self.fresh or self.compressed or self.limit >= 0 or self.keepalive > 0
 
     @property
     def path(self) -> str:
@@ -74,31 +81,39 @@ class GrpcIo:
     def __init__(self) -> None:
         self._channels: dict[str, grpc.Channel] = {}
 
-    def channel(self, address: str, compressed: bool = False) -> grpc.Channel:
-        """Open a channel that shares nothing with others; ``compressed``: with gzip, for all its messages."""
-        options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)]
-        gzip = grpc.Compression.Gzip if compressed else None
-        return grpc.insecure_channel(address, options=options, compression=gzip)
+    def channel(self, rpc: Rpc) -> grpc.Channel:
+        """Open a channel that shares nothing with others."""
+        options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", rpc.limit)]
+        if rpc.keepalive:
+            named = ("keepalive_time", "keepalive_timeout", "http2.ping_timeout")
+            options += [(f"grpc.{name}_ms", int(rpc.keepalive * 1000)) for name in named]
+        gzip = grpc.Compression.Gzip if rpc.compressed else None
+        return grpc.insecure_channel(rpc.address, options=options, compression=gzip)
 
     def call(self, rpc: Rpc) -> Outcome:
         """Make a call, and wait for its end."""
-        if rpc.fresh or rpc.compressed:
-            with self.channel(rpc.address, rpc.compressed) as channel:
+        if rpc.alone:
+            with self.channel(rpc) as channel:
                 return self._call(channel, rpc)
-        if rpc.address not in self._channels:
-            self._channels[rpc.address] = self.channel(rpc.address)
-        return self._call(self._channels[rpc.address], rpc)
+        return self._call(self._kept(rpc), rpc)
 
     def many(self, rpcs: Sequence[Rpc], interval: float) -> list[Outcome]:
         """Start unary calls so many seconds apart, and wait for the end of all."""
-        with self.channel(rpcs[0].address) as channel:
-            calls = []
-            for rpc in rpcs:
-                calls.append(self._start(channel, rpc, iter(())))
-                pause(interval)
-            for call in calls:
-                call.exception()  # waits
-            return [Outcome(call.code().name, call.details() or "") for call in calls]
+        channel = self._kept(rpcs[0])
+        calls = []
+        for rpc in rpcs:
+            calls.append(self._start(channel, rpc, iter(())))
+            pause(interval)
+        outcomes = []
+        for call in calls:
+            messages = [] if call.exception() else [call.result()]  # waits
+            outcomes.append(Outcome(call.code().name, call.details() or "", messages))
+        return outcomes
+
+    def _kept(self, rpc: Rpc) -> grpc.Channel:
+        if rpc.address not in self._channels:
+            self._channels[rpc.address] = self.channel(rpc)
+        return self._channels[rpc.address]
 
     def _call(self, channel: grpc.Channel, rpc: Rpc) -> Outcome:
         outcome = Outcome()
@@ -196,12 +211,14 @@ def _said(number: int, rpc: Rpc) -> dict[str, object]:
         "cancel_after": rpc.cancel_after,
         "ping_pong": rpc.ping_pong,
         "compressed": rpc.compressed,
-        "fresh": rpc.fresh or rpc.compressed,
+        "keepalive": rpc.keepalive,
+        "limit": rpc.limit,
+        "fresh": rpc.alone,
     }
 
 
 def _outcome(told: dict[str, Any]) -> Outcome:
-    code = next(one.name for one in grpc.StatusCode if one.value[0] == told["code"])
+    code = next((one.name for one in grpc.StatusCode if one.value[0] == told["code"]), str(told["code"]))
     outcome = Outcome(code, told["details"], [base64.b64decode(one) for one in told["messages"]])
     outcome.initial = [(name, base64.b64decode(value)) for name, value in told["initial"]]
     outcome.trailing = [(name, base64.b64decode(value)) for name, value in told["trailing"]]

@@ -1,12 +1,12 @@
 """Faults on gRPC calls: each client sees the status and details that the real trouble gives it."""
 
-import re
 import threading
 from collections.abc import Callable
 
 import pytest
 
 from tests.e2e.grpc.conftest import Backend, Call, Client
+from tests.support.grpc_alike import HEAD, alike, framed
 from tests.support.grpc_calls import Outcome, Rpc, ask
 from tests.support.h2_peer import REFUSED_STREAM, Heard, Peer
 from tests.support.h2_scripted import ScriptedH2
@@ -15,28 +15,13 @@ from tests.support.wait import eventually, pause
 
 Play = Callable[[Peer, Heard], None]
 
-_HEAD = [(":status", "200"), ("content-type", "application/grpc")]
-
-
-def alike(real: Outcome, injected: Outcome) -> None:
-    """What the clients say of both is the same, but for addresses and times."""
-    words = [re.sub(r"[\d.]+s\b|\d+\.\d+\.\d+\.\d+:\d+", "*", one.details) for one in (real, injected)]
-    assert (injected.code, words[1]) == (real.code, words[0])
-    assert [len(one) for one in injected.messages] == [len(one) for one in real.messages]
-
-
-def framed(*sizes: int) -> bytes:
-    """Write gRPC messages of zeros."""
-    return b"".join(b"\0" + size.to_bytes(4, "big") + bytes(size) for size in sizes)
-
-
 # abort
 
 
 def test_abort_as_a_server_fails(shop_of_calls: Backend, real: ScriptedH2, call: Call) -> None:
     """Trailers alone, as real servers have it."""
     end = [("grpc-status", "5"), ("grpc-message", "no such thing %E2%98%BA")]
-    real.play = lambda upstream, asked: upstream.answer(asked, 200, *_HEAD[1:], *end)
+    real.play = lambda upstream, asked: upstream.answer(asked, 200, *HEAD[1:], *end)
     seen = call(Rpc(real.address, "UnaryCall", fresh=True))
     assert (seen.code, seen.details) == ("NOT_FOUND", "no such thing ☺")
     fault = {"abort": {"grpc_status": "NOT_FOUND", "grpc_message": "no such thing ☺"}}
@@ -155,7 +140,7 @@ def test_reset_of_the_connection(shop_of_calls: Backend, real: ScriptedH2, call:
 
 def _in_the_answer(kind: str) -> Play:
     def play(upstream: Peer, asked: Heard) -> None:
-        upstream.head(asked.sid, _HEAD)
+        upstream.head(asked.sid, HEAD)
         upstream.push(asked.sid, framed(300, 300, 1_000)[:1_000])
         pause(0.1)
         if kind == "reset":

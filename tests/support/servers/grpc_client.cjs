@@ -10,7 +10,9 @@ const clients = new Map();
 
 function open(call) {
   return new grpc.Client(call.address, grpc.credentials.createInsecure(), {
-    "grpc.max_receive_message_length": -1, "grpc.max_send_message_length": -1, "grpc.use_local_subchannel_pool": 1,
+    "grpc.max_receive_message_length": call.limit, "grpc.max_send_message_length": -1, "grpc.use_local_subchannel_pool": 1,
+    ...(call.keepalive
+      ? { "grpc.keepalive_time_ms": call.keepalive * 1000, "grpc.keepalive_timeout_ms": call.keepalive * 1000 } : {}),
     ...(call.compressed ? { "grpc.default_compression_algorithm": 2 } : {}),
   });
 }
