@@ -168,9 +168,10 @@ class H2Queue(H2Base):
         stream.queued -= size
         self.held -= size
         stream.passed += size
-        if size >= LEAST_UPDATE:
-            self.guard.sent += (size + overhead) << 1
-        if size >= TINY:
+        wanted = size == self.frame_size  # so small a frame is not the peer's doing
+        if size >= LEAST_UPDATE or wanted:
+            self.guard.sent += max(size + overhead, LEAST_UPDATE) << 1
+        if size >= TINY or wanted:
             self.guard.useful += WORTH_SENT
         self._tell(stream)
 

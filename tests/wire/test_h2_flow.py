@@ -228,6 +228,17 @@ def test_frames_are_as_small_as_asked(padding: int, overhead: int) -> None:
     assert [f.flags & 1 for f in frames] == [0, 0, 1]
 
 
+def test_a_reader_of_small_frames_is_no_flood() -> None:
+    """It gives back each of them twice, as soon as it comes: the frames are so small by our own will."""
+    drive, (stream,) = answering(window=5)
+    drive.connection.frame_size = 5
+    drive.connection.send_data(stream, bytes(50_000), True)
+    for _ in range(9_999):
+        drive.feed(update(1, 5) + update(0, 5))
+    assert len(b"".join(f.payload for f in drive.written())) == 50_000
+    assert not drive.connection.goaway_sent
+
+
 def test_a_window_without_room_for_padding_is_used_without() -> None:
     drive, (stream,) = answering(window=5)
     drive.connection.padding = 200
