@@ -112,6 +112,8 @@ def measure(chosen: argparse.Namespace, work: Path) -> Result:
             bench.memory()
         if workloads.DELAYS in wanted:
             bench.delays(spent=1 if chosen.quick else 5)
+        if workloads.FLOODS in wanted:
+            bench.floods()
     return result
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 
 from benchmarks.load import bars
+from benchmarks.load.floods import NEVER
+from benchmarks.load.h2_floods import FLOODS
 from benchmarks.load.results import MemoryRow, Result, Row
 from benchmarks.load.subjects import COMPILED, INTERPRETED
 from benchmarks.load.workloads import WORKLOADS, Workload
@@ -106,6 +108,46 @@ def delay_table(result: Result) -> str:
     return f"injected delay, asked against seen by one connection\n{table(head, lines)}"
 
 
+def flood_table(result: Result) -> str:
+    """Give the table of floods; empty when they were not measured."""
+    if not result.floods:
+        return ""
+    lines = [
+        [
+            row.flood,
+            row.subject,
+            f"{row.p50:,.0f}",
+            f"{row.p99:,.0f}",
+            f"{row.flooded_p50:,.0f}",
+            f"{row.flooded_p99:,.0f}",
+            ratio(row.flooded_p99, row.p99),
+            str(row.failed or DASH),
+            "not" if row.ended_after >= NEVER else f"{row.ended_after:,.0f}",
+            str(row.connections),
+            f"{row.grown / 2**20:.1f}",
+        ]
+        for row in sorted(result.floods, key=lambda row: _order(row.flood))
+    ]
+    head = [
+        "",
+        "",
+        "p50 µs",
+        "p99 µs",
+        "flooded p50",
+        "p99",
+        "p99 x",
+        "failed",
+        "ended after",
+        "times",
+        "MiB",
+    ]
+    return f"HTTP/2 floods, as another client sees them\n{table(head, lines, left=2)}"
+
+
+def _order(flood: str) -> int:
+    return [one.name for one in FLOODS].index(flood)
+
+
 def bars_table(result: Result) -> str:
     """Give the bars with what was measured."""
     lines = [
@@ -154,5 +196,5 @@ def whole(result: Result) -> str:
         memory_table(result.memory, "keep-alive connections"),
         memory_table(result.streams, "open streams"),
     ]
-    parts += [delay_table(result), bars_table(result), noise(result)]
+    parts += [delay_table(result), flood_table(result), bars_table(result), noise(result)]
     return "\n\n".join(part for part in parts if part)

@@ -94,6 +94,26 @@ class MemoryRow:
 
 
 @dataclass(frozen=True)
+class FloodRow:
+    """What a good client saw without and with a flood by another one; latencies in microseconds.
+
+    ``ended_after`` is the median of the rounds after which the attacker's ``connections`` were ended,
+    ``grown`` what the proxy's resident memory grew by, in bytes.
+    """
+
+    subject: str
+    flood: str
+    p50: float
+    p99: float
+    flooded_p50: float
+    flooded_p99: float
+    failed: int
+    connections: int
+    ended_after: float
+    grown: int
+
+
+@dataclass(frozen=True)
 class Skipped:
     """Who did not take part, in which workload, and why."""
 
@@ -127,6 +147,7 @@ class Result:
     delays: list[DelayRow] = field(default_factory=list)
     memory: list[MemoryRow] = field(default_factory=list)
     streams: list[MemoryRow] = field(default_factory=list)
+    floods: list[FloodRow] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
 
     def row(self, workload: str, subject: str, rules: str = "") -> Row | None:

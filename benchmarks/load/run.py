@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.load import churn, client, h2_client, h2load, rulesets, wrk
+from benchmarks.load import churn, client, floods, h2_client, h2load, rulesets, wrk
 from benchmarks.load.h2load import H2Load
 from benchmarks.load.procs import Cores, NotReady, Usage, core_busy, usage
 from benchmarks.load.results import DelayRow, MemoryRow, Result, Round, Row, Shot, Skipped, quantile
@@ -14,8 +14,8 @@ from benchmarks.load.rulesets import RuleSet
 from benchmarks.load.subjects import Subject
 from benchmarks.load.subjects.base import Running
 from benchmarks.load.subjects.misrule import Misrule
-from benchmarks.load.upstream import GRPC, HTTP1, Upstream
-from benchmarks.load.workloads import DELAYS, H2_STREAMS, MEMORY, Workload
+from benchmarks.load.upstream import GRPC, HTTP1, HTTP2, Upstream
+from benchmarks.load.workloads import DELAYS, FLOODS, H2_STREAMS, MEMORY, Workload
 from benchmarks.load.wrk import Load
 
 HELD_CONNECTIONS: int = 1_000
@@ -99,6 +99,21 @@ class Bench:
                 rows.append(MemoryRow(subject.name, count, idle, usage(entry.running.pid).rss))
 
         return rows
+
+    def floods(self) -> None:
+        """Measure what a good client sees of each flood."""
+        seconds = self.result.seconds / 2
+        self.say(f"{FLOODS}: a good client without and with each flood, {seconds:g} s each")
+        for subject in self._taking_part(HTTP2):
+            with ExitStack() as stack:
+                entry = self._start(stack, subject, rulesets.TWENTY, FLOODS, HTTP2)
+                if entry is None:
+                    continue
+                try:
+                    running = entry.running
+                    self.result.floods += floods.measure(subject.name, running.pid, running.port, seconds)
+                except _REFUSALS as trouble:
+                    self._skip(FLOODS, subject, str(trouble))
 
     def delays(self, spent: float) -> None:
         """Compare delays asked for with those seen at one connection; ``spent`` seconds on each delay."""

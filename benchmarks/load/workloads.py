@@ -55,7 +55,13 @@ WORKLOADS: tuple[Workload, ...] = (
 MEMORY = "memory"
 DELAYS = "delays"
 H2_STREAMS = "h2-streams"
-ALONE: dict[str, str] = {MEMORY: HTTP1, DELAYS: HTTP1, H2_STREAMS: GRPC}  # without a load; their protocols
+FLOODS = "floods"
+ALONE: dict[str, str] = {
+    MEMORY: HTTP1,
+    DELAYS: HTTP1,
+    H2_STREAMS: GRPC,
+    FLOODS: HTTP2,
+}  # without a load; their protocols
 NAMES: tuple[str, ...] = (*(workload.name for workload in WORKLOADS), *ALONE)
 
 

@@ -23,6 +23,8 @@ _KEPT: Final = 1024
 _KEPT_SIZE: Final = 1 << 19
 _BLOCK_SIZE: Final = 8192
 
+# Bytes, when decoded, of the smallest block that is taken for a bomb.
+_BOMB: Final = 262144
 _LONG_INTEGER: Final = 28  # bits: no length or index that is longer is good for anything
 
 
@@ -44,6 +46,8 @@ class Decoder:
         self._rules: int = rules
         self._list_size: i64 = list_size
         self._most_fields: i64 = most_fields
+        # What is too large is read to its end, for the table's sake; no honest block is so much too large.
+        self._bomb: i64 = list_size - max(4 * list_size, _BOMB)
         self._table: list[Field] = []  # oldest first; those before _first are gone
         self._first: i64 = 0
         self._size: i64 = 0
@@ -78,6 +82,8 @@ class Decoder:
             left -= field.size
             if left >= 0:
                 fields.append(field)
+            elif left < self._bomb:
+                raise h2_error("header_bomb", "a header block that is a multiple of what is allowed")
         block = Block(fields, self._rules)
         if left < 0:
             block.error = block.trailer_error = "head_too_large"

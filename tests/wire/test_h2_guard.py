@@ -246,6 +246,17 @@ def test_a_header_bomb_costs_no_memory() -> None:
     assert drive.connection.block.size <= 65536
 
 
+def test_a_header_block_that_is_a_multiple_of_what_is_allowed_ends_the_connection() -> None:
+    drive = Drive()
+    drive.feed(bomb(drive, 0))
+    assert drive.feed(frame(HEADERS, 5, 5, b"\x82\x86\x84" + b"\xbe" * 64)) == [
+        ("refused", "head_too_large", CALM)
+    ]
+    assert drive.feed(frame(HEADERS, 5, 7, b"\x82\x86\x84" + b"\xbe" * 66)) == [
+        ("error", "header_bomb", CALM)
+    ]
+
+
 def test_useful_frames_pay_for_pings() -> None:
     """HTTP/2 stacks that measure the bandwidth send one PING for each round trip that brings content."""
     drive = Drive(settings=H2Settings(initial_window=1 << 30, connection_window=1 << 30))
