@@ -18,6 +18,7 @@ from proxy.net.pool import HTTP2, Endpoint, Upstream
 from proxy.worker import Worker
 
 FIRST_WITHIN: Final = 1.0  # seconds
+_SAY_AGAIN: Final = 0.05
 
 Ask = Callable[[Endpoint], Awaitable[Outcome]]
 
@@ -144,8 +145,14 @@ class HealthChecks:
         self._tasks = [loop.create_task(watch.run()) for watch in self._watches]
 
     async def stop(self) -> None:
-        """End what is under way; the states stay as they are."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        """End what is under way; the states stay as they are.
+
+        The wait_for of Python 3.11 loses a cancellation that comes as its wait ends, and connecting waits so:
+        it is said until it is heard.
+        """
+        left = set(self._tasks)
+        while left:
+            for task in left:
+                task.cancel()
+            left = (await asyncio.wait(left, timeout=_SAY_AGAIN))[1]
         self._tasks = []

@@ -169,12 +169,15 @@ class _Call(Stream[str, int]):
 
 async def run(check: HealthCheck, endpoint: Endpoint) -> Outcome:
     """Ask once."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + check.timeout
     channel = _OneChannel(check, endpoint)
     try:
-        async with asyncio.timeout(check.timeout):
-            async with _Call(channel, check.timeout) as call:
-                await call.send_message(check.grpc or "", end=True)
-                state = await call.recv_message()
+        await channel.__connect__()
+        left = max(0.001, until - loop.time())
+        async with asyncio.timeout(left), _Call(channel, left) as call:
+            await call.send_message(check.grpc or "", end=True)
+            state = await call.recv_message()
     except TimeoutError:
         return late(channel.connected, check.timeout)
     except GRPCError as error:

@@ -182,10 +182,11 @@ def _written(expected: tuple[tuple[int, int], ...]) -> str:
 
 async def run(probe: Probe, endpoint: Endpoint, patience: float) -> Outcome:
     """Connect and ask, within ``patience`` seconds."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + patience
     try:
-        async with asyncio.timeout(patience):
-            await dial.reach(asyncio.get_running_loop(), probe, endpoint, patience)
-            return await probe.outcome
+        await dial.reach(loop, probe, endpoint, patience)
+        return await asyncio.wait_for(probe.outcome, max(0.0, until - loop.time()))
     except TimeoutError:
         return late(probe.transport is not None, patience)
     except (OSError, UnicodeError) as error:

@@ -59,6 +59,7 @@ class Bench:
         self.takes = 0.0  # seconds that an answer takes
         self.asked: list[tuple[float, int]] = []
         self.under_way = 0
+        self.answers: Callable[[Endpoint], Awaitable[Outcome]] | None = None  # instead of ``says``
         monkeypatch.setattr(checks, "asker", lambda *_: self.ask)
         self.stage.worker.wall_clock = lambda: 1_700_000_000.0 + self.clock.time
         self.checks = HealthChecks(self.stage.worker, self.clock)
@@ -67,6 +68,8 @@ class Bench:
 
     async def ask(self, endpoint: Endpoint) -> Outcome:
         self.asked.append((self.clock.time, endpoint.number))
+        if self.answers is not None:
+            return await self.answers(endpoint)
         self.under_way += 1
         if self.takes:
             await self.clock.sleep(self.takes)
@@ -274,6 +277,27 @@ async def test_stopping_ends_a_check_that_is_under_way(bench: Make) -> None:
     await made.checks.stop()
     await made.clock.advance(200)
     assert len(made.asked) == 1
+
+
+async def test_stopping_is_said_until_it_is_heard(bench: Make) -> None:
+    """As if the first one came at the moment in which a connection stands (see HealthChecks.stop)."""
+    made = await bench(2)
+    lost: set[int] = set()
+
+    async def deaf(endpoint: Endpoint) -> Outcome:
+        try:
+            await made.clock.sleep(100.0)
+        except asyncio.CancelledError:
+            if endpoint.number in lost:
+                raise
+            lost.add(endpoint.number)
+        return GOOD
+
+    made.answers = deaf
+    await made.clock.advance(1)
+    async with asyncio.timeout(20):
+        await made.checks.stop()
+    assert lost == {0, 1}
 
 
 @pytest.mark.parametrize(
