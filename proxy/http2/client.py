@@ -27,7 +27,7 @@ from proxy.wire.h2 import (
     WRITABLE,
     H2Connection,
 )
-from proxy.wire.h2_errors import CANCEL, NO_ERROR, H2Error
+from proxy.wire.h2_errors import CANCEL, ENHANCE_YOUR_CALM, NO_ERROR, H2Error
 from proxy.wire.h2_streams import TUNNEL, Stream
 from proxy.worker import Worker
 from rules.actions import Disturb, GoAway
@@ -349,6 +349,12 @@ class ClientConnection(Carrier):
             self._on_noticed()
         held = self.intake.held
         self.intake.behind = held
+        if held:
+            self.codec.head_since = 0.0  # a head that came in part has its time anew, after the fault
+        elif self.state < LINGER and 0.0 < self.codec.head_since < now - self.listener.head_timeout:
+            late = errors.HEAD_TIMEOUT
+            self.codec.goaway(-1, ENHANCE_YOUR_CALM, late.text.encode())
+            self._broken(H2Error(ENHANCE_YOUR_CALM, late.kind, late.text))
         if self.link.peer_gone():
             self.link.close()  # connection_lost does the rest
             return

@@ -190,7 +190,15 @@ class H2Connection(H2Messages):
         return True
 
     def _starved(self) -> int:
-        """Say what the lack of bytes means."""
+        """Say what the lack of bytes means; and note since when a head has been here in part."""
+        left: i64 = len(self._data) - self._at
+        if self._block_sid:
+            if self.head_since == 0.0:
+                self.head_since = self.now
+        elif left == 0 or (left > 3 and not self._preface and self._data[self._at + 3] != HEADERS):
+            self.head_since = 0.0
+        elif self._at > 0 or self.head_since == 0.0:
+            self.head_since = self.now
         if not self._ended:
             return NEED
         if self.streams and not self._pending:
@@ -298,6 +306,7 @@ class H2Connection(H2Messages):
         if not flags & END_HEADERS:
             return NEED
         coded = b"".join(self._block_parts)
+        self.head_since = 0.0
         self._block_sid = 0
         self._block_parts = []
         self._block_size = 0

@@ -85,6 +85,7 @@ class H2Base:
     frame_size: i64 = 0  # the most content of a DATA frame; 0: what the peer takes
     withheld: bool = False  # set by withhold(): no WINDOW_UPDATE is sent
     # what the owner may look at
+    head_since: float = 0.0  # when the head of a message began to come that is not complete; 0: there is none
     goaway_sent: bool = False
     goaway_received: bool = False
     peer_connect_protocol: bool = False  # RFC 8441

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from hyperframe.frame import HeadersFrame, RstStreamFrame
+import pytest
+from hyperframe.frame import ContinuationFrame, HeadersFrame, RstStreamFrame
 
 from proxy.http2.body import StreamBody
 from proxy.wire.h1 import BODY
@@ -69,6 +70,48 @@ async def test_an_answer_that_is_taken_bit_by_bit_does_not() -> None:
         client.h2.increment_flow_control_window(100, sid)
         client.sync()
     assert client.reset(sid) is None
+
+
+@pytest.mark.parametrize("whole", [1, 13])
+async def test_a_head_that_comes_too_slowly_ends_the_connection(whole: int) -> None:
+    """A frame of it in bits, or a block of frames without an end; head_timeout is 10 s."""
+    on = stage()
+    client = on.peer()
+    begun = HeadersFrame(1, b"\x82\x86\x84\x41\x01a")
+    begun.flags.add("END_STREAM")
+    data = begun.serialize() + ContinuationFrame(1, b"").serialize() * 20
+    at = len(begun.serialize()) if whole > 1 else 0
+    client.transport.gives(data[:at])
+    for _ in range(10):
+        client.transport.gives(data[at : at + whole])
+        at += whole
+        on.timers.advance(1.0)
+        on.worker.sweep()
+    assert not client.sync().goaways()
+    on.timers.advance(0.5)
+    on.worker.sweep()
+    assert [code for _, code, _ in client.sync().goaways()] == [11]
+    assert on.worker.cells.listeners[0].failures == {"head_timeout": 1}
+    assert client.transport.ended
+
+
+async def test_heads_that_come_in_part_now_and_then_do_not() -> None:
+    """Each begins anew, also where every read ends within one."""
+    on = stage()
+    client = on.peer()
+    data = b""
+    for place in range(40):
+        head = HeadersFrame(2 * place + 1, b"\x82\x86\x84\x41\x01a")
+        head.flags |= {"END_HEADERS", "END_STREAM"}
+        data += head.serialize()
+    size = len(data) // 40
+    client.transport.gives(data[:5])
+    for place in range(39):
+        client.transport.gives(data[place * size + 5 : (place + 1) * size + 5])
+        on.timers.advance(1.0)
+        on.worker.sweep()
+    assert not client.sync().goaways()
+    assert on.worker.cells.listeners[0].failures == {}
 
 
 def is_read(client: Peer) -> bool:
