@@ -21,7 +21,7 @@ from rules.actions import CANCEL, Answer, Disturb, EndCall, GoAway
 from rules.compiled import CompiledRule
 from rules.facts import Facts
 from rules.plan import Chosen
-from rules.snapshot import Plan
+from rules.snapshot import Done, Plan
 
 # Why reading from a side is paused: any bit pauses it.
 BY_PEER: Final = 1  # the other side cannot take more
@@ -32,6 +32,9 @@ BY_END: Final = 4  # nothing more is wanted before something has left
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Passing:
     """What follows a switch of protocols, as the two connections see it."""
+
+    def __init__(self) -> None:
+        self.done: Done = Done()  # what rules have done to it, so that a change of others does not repeat it
 
     def from_client(self, data: bytes) -> None:
         """Bytes came from the client."""

@@ -133,6 +133,7 @@ class Tunnel(Passing):
     """Both directions between a client and an upstream."""
 
     def __init__(self, ex: Exchange, client: Conduit, upstream: Conduit, ending: Ending) -> None:
+        super().__init__()
         self.ex: Exchange = ex
         self.worker: Worker = ex.worker
         self.ending: Ending = ending

@@ -112,6 +112,16 @@ class CompiledRule:
         if fault.on != ON_NEXT:
             self.selective = True
 
+    def same_as(self, other: "CompiledRule") -> bool:
+        """Whether this is the rule of another snapshot, in force since and with not a word changed."""
+        return (
+            self.state is other.state
+            and self.enabled == other.enabled
+            and self.since_version == other.since_version
+            and self.rule.written == other.rule.written
+            and self.rule.files == other.rule.files
+        )
+
     def may_match(self, host: bytes, path: bytes, headers: dict[bytes, list[bytes]] | None) -> bool:
         """Ask only what needs no facts: host, path and headers."""
         if self.path is not None and not self.path.test(path or None):

@@ -295,4 +295,36 @@ class Snapshot:
         return None if plan is None or plan.nothing else plan
 
 
+class Done:
+    """The faults that have acted on what outlives a snapshot, a tunnel: each plan after the first knows them.
+
+    So a change of some rules does not repeat what the others did.
+    """
+
+    def __init__(self) -> None:
+        self._acted: list[Chosen] = []
+
+    def note(self, plan: Plan) -> None:
+        """Take in what has acted of a plan that is to be replaced."""
+        for chosen in plan.chosen:
+            if chosen.acted:
+                self._acted.append(chosen)
+
+    def forget_changed(self, snapshot: Snapshot) -> None:
+        """Forget what was done by rules that are not in this snapshot, or are others there."""
+        kept: list[Chosen] = []
+        for chosen in self._acted:
+            now = snapshot.by_name.get(chosen.rule.name)
+            if now is not None and now.same_as(chosen.rule):
+                kept.append(chosen)
+        self._acted = kept
+
+    def has(self, rule: CompiledRule, number: int) -> bool:
+        """Whether this fault of the rule, by its place, has acted; changed rules were forgotten before."""
+        for chosen in self._acted:
+            if chosen.number == number and chosen.rule.name == rule.name:
+                return True
+        return False
+
+
 _NOTHING: Final[list[Chosen]] = []

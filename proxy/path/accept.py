@@ -35,7 +35,7 @@ from rules.actions import (
 from rules.compiled import CompiledRule
 from rules.facts import HTTP2, Facts
 from rules.plan import Chosen
-from rules.snapshot import Plan, Snapshot
+from rules.snapshot import Done, Plan, Snapshot
 
 # What the reader of HTTP/1.1 has read when it finds the preface of HTTP/2 (RFC 9113, section 3.4).
 PREFACE_HEAD: Final = b"PRI * HTTP/2.0\r\n\r\n"
@@ -203,20 +203,23 @@ def strike(ex: Exchange, plan: Plan, facts: Facts) -> None:
 def replan(ex: Exchange, passing: Passing, intake: Intake, snapshot: Snapshot) -> None:
     """Give a tunnel a new plan: of what the rules say about bodies, for its head has passed."""
     if ex.plan is not None:
+        passing.done.note(ex.plan)
         ex.plan.release()  # what it had reserved is there for the new one
+    passing.done.forget_changed(snapshot)
     head = ex.head
     candidates = snapshot.index_for(intake.listener.name).candidates(head.host, head.path, head.fields)
     plan: Plan | None = None
     if candidates is not None:
         facts = intake.facts(ex)
         ex.facts = facts
-        plan = snapshot.plan([rule for rule in candidates if _of_bodies(rule)], facts, intake.opened_version)
+        rules = [rule for rule in candidates if _of_bodies(rule, passing.done)]
+        plan = snapshot.plan(rules, facts, intake.opened_version)
     if plan is not None:
         if plan.needs_response and ex.response is not None and ex.facts is not None:
             response_head.learn(ex.facts, ex.response)
             plan.respond(ex.facts)
         for chosen in all_of(plan):
-            if chosen.fault.phase not in _BODIES:
+            if chosen.fault.phase not in _BODIES or passing.done.has(chosen.rule, chosen.number):
                 chosen.cancel()
         end.log_shadows(ex, plan, 0)
     passing.plan_anew(plan)
@@ -225,10 +228,10 @@ def replan(ex: Exchange, passing: Passing, intake: Intake, snapshot: Snapshot) -
 _BODIES: Final = (phases.REQUEST_BODY, phases.RESPONSE_BODY)
 
 
-def _of_bodies(rule: CompiledRule) -> bool:
-    """Tell whether a rule has something to say about a tunnel that is open."""
+def _of_bodies(rule: CompiledRule, done: Done) -> bool:
+    """Tell whether a rule has something to say about a tunnel that is open, and has not said it there."""
     for sampled in rule.exchange:
-        if sampled.fault.phase in _BODIES:
+        if sampled.fault.phase in _BODIES and not done.has(rule, sampled.number):
             return True
     return False
 

@@ -390,3 +390,101 @@ async def test_a_shadow_leaves_its_line_for_a_tunnel_too() -> None:
     client.gives(b"x")
     assert upstream.taken() == b"x"
     assert [line["fault"] for line in stage.logged("shadow")] == ["reset"]
+
+
+# --- what has acted is not repeated
+
+OTHER = rule("abort: 503", name="other", more="match: {path: /never},")
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_change_of_other_rules_repeats_nothing(way: str) -> None:
+    own = rule(f"delay: {{fixed: 1s, at: {way}}}")
+    stage = Stage(own)
+    client, upstream = await opened(stage)
+    source, sink = ends_of(way, client, upstream)
+    source.gives(b"a")
+    stage.change_rules(own + OTHER)  # while it holds
+    stage.timers.advance(1)
+    assert sink.taken() == b"a"
+    for number in range(3):
+        stage.change_rules(own + rule("abort: 503", name=f"n{number}", more="match: {path: /never},"))
+        source.gives(b"b")
+        assert sink.taken() == b"b"
+    assert state(stage) == [1]
+    assert stage.snapshot.by_name["r"].state.matches == 1
+
+
+@pytest.mark.parametrize("how", ["value", "sample", "gone and back", "off and on"])
+async def test_a_rule_that_has_changed_acts_again(how: str) -> None:
+    own = rule("delay: {fixed: 1s, at: request_body}")
+    changed = {
+        "value": rule("delay: {fixed: 2s, at: request_body}"),
+        "sample": rule("delay: {fixed: 2s, at: request_body}", more="sample: {every: 1},"),
+    }
+    stage = Stage(own)
+    client, upstream = await opened(stage)
+    client.gives(b"a")
+    stage.timers.advance(1)
+    assert upstream.taken() == b"a"
+    if how in changed:
+        stage.change_rules(changed[how])
+    else:
+        stage.change_rules(
+            ""
+            if how == "gone and back"
+            else rule("delay: {fixed: 1s, at: request_body}", more="enabled: false,")
+        )
+        stage.change_rules(own)
+    client.gives(b"b")
+    assert upstream.taken() == b""
+    stage.timers.advance(2)
+    assert upstream.taken() == b"b"
+
+
+async def test_a_rule_that_was_changed_and_changed_back_acts_again() -> None:
+    own = rule("delay: {fixed: 1s, at: request_body}")
+    stage = Stage(own)
+    client, upstream = await opened(stage)
+    client.gives(b"a")
+    stage.timers.advance(1)
+    stage.change_rules(rule("delay: {fixed: 2s, at: response_body}"))
+    stage.change_rules(own)
+    upstream.taken()
+    client.gives(b"b")
+    assert upstream.taken() == b""
+
+
+async def test_what_has_not_acted_yet_is_planned_again() -> None:
+    own = rule("delay: {fixed: 1s, at: request_body}", "close: {at: request_body, after_bytes: 3B}")
+    stage = Stage(own)
+    client, upstream = await opened(stage)
+    client.gives(b"a")
+    stage.timers.advance(1)
+    stage.change_rules(own + OTHER)
+    client.gives(b"bcdef")
+    assert (upstream.taken(), client.ended) == (b"abcd", True)
+    assert state(stage) == [1, 1]
+
+
+async def test_what_was_not_repeated_reserves_nothing() -> None:
+    own = rule(
+        "delay: {fixed: 1s, at: request_body}", "stall: {after_bytes: 9B}", more="sample: {max_active: 1},"
+    )
+    stage = Stage(own)
+    client, _ = await opened(stage)
+    client.gives(b"a")
+    stage.timers.advance(1)
+    for number in range(3):
+        stage.change_rules(own + rule("abort: 503", name=f"n{number}", more="match: {path: /never},"))
+        assert stage.snapshot.by_name["r"].state.active == 1
+    client.lost()
+    assert stage.snapshot.by_name["r"].state.active == 0
+
+
+async def test_a_shadow_is_not_written_down_again() -> None:
+    own = rule("reset: {at: request_body}", more="mode: shadow,")
+    stage = Stage(own)
+    await opened(stage)
+    stage.change_rules(own + OTHER)
+    assert len(stage.logged("shadow")) == 1
