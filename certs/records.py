@@ -23,7 +23,7 @@ TLS11: Final = 0x0302
 TLS12: Final = 0x0303
 TLS13: Final = 0x0304
 
-_WARNINGS: Final = (0, 90, 100)  # close_notify, user_canceled, no_renegotiation: all others are fatal
+_WARNINGS: Final = (0, 90)  # close_notify, user_canceled: all others are fatal (RFC 8446, section 6)
 _Aead = AESGCM | AESCCM | ChaCha20Poly1305
 
 

@@ -5,7 +5,6 @@ demand: pyOpenSSL serves these connections, behind the same names that ``ssl``'s
 made for each of them, so that no session ticket is any good there: every handshake is a full one.
 """
 
-import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,7 +16,7 @@ from OpenSSL import SSL, crypto
 from certs import records
 from certs.contexts import ANY_STRENGTH, CIPHERS, OLD_CIPHERS
 from certs.errors import CertError
-from certs.side import Incoming, Outgoing, Side, as_ssl, words
+from certs.side import Incoming, Outgoing, Side, as_ssl, ssl_error, words
 
 BAD_CERTIFICATE: Final = 42
 _NO_ENCRYPT_THEN_MAC: Final = 1 << 19  # SSL_OP_NO_ENCRYPT_THEN_MAC, which pyOpenSSL does not name
@@ -43,7 +42,8 @@ class Terms:
     client_ca: bytes = b""  # (PEM) those that may have signed a client's certificate
     client_auth: str = "none"  # or "optional", "required"
     reject_client: bool = False  # ask for a certificate, and take none
-    bad_record: bool = False  # damage the first record behind the handshake
+    bad_record: bool = False  # damage the first record of content
+    min_version: int = records.TLS12  # unless ``max_version`` is older
 
 
 class _NoProtocol(Exception):
@@ -67,6 +67,7 @@ class ShapedHandshake:
         self.outgoing = Outgoing(self.connection)
         self.complete = False
         self.greeted = False  # ServerHello was written
+        self.sealed = 0  # records of TLS 1.3 that were sent under the keys of content
         self._last = b""  # the last record of the handshake
 
     # --- the handshake
@@ -81,7 +82,7 @@ class ShapedHandshake:
             self._reject()
             return False
         except _NoProtocol as error:
-            raise ssl.SSLError(ssl.SSL_ERROR_SSL, str(error)) from None
+            raise ssl_error(str(error)) from None
         except SSL.Error as error:
             self._reject()
             raise as_ssl(error) from None
@@ -94,7 +95,7 @@ class ShapedHandshake:
         if self.presented:
             self.outgoing.drop()
             self.outgoing.put(self._rejection())
-            raise ssl.SSLError(ssl.SSL_ERROR_SSL, "the client's certificate is rejected")
+            raise ssl_error("the client's certificate is rejected")
 
     def _rejection(self) -> bytes:
         if self.connection.get_protocol_version() < records.TLS13:
@@ -109,8 +110,9 @@ class ShapedHandshake:
             self._last = written[-1]
             if not self.complete:
                 self.greeted = self.greeted or _greets(written[0])
-            elif self.terms.bad_record:
-                self.outgoing.damage = True
+            else:
+                self.sealed += sum(one[0] == records.APPLICATION_DATA for one in written)
+        self.outgoing.damage = self.complete and self.terms.bad_record
         return data
 
     def protocol(self) -> str:
@@ -120,8 +122,8 @@ class ShapedHandshake:
     def alert(self, number: int) -> bytes:
         """Give an alert as a server would send it now: in the clear, or under the keys in force.
 
-        Valid before the ServerHello, right behind it, and right behind the end of the handshake, where in
-        TLS 1.3 nothing else may have been sent.  b"" for a cipher that records cannot be sealed for.
+        Valid before the ServerHello, right behind it (what ``flight`` gave beyond it was not sent), and right
+        behind the end of the handshake.  b"" for a cipher that records cannot be sealed for.
         """
         content = records.alert(number)
         try:
@@ -136,7 +138,7 @@ class ShapedHandshake:
 
     def _seal13(self, stage: str, content: bytes) -> bytes:
         name = self.connection.get_cipher_name() or ""
-        return records.seal13(name, self.secrets[stage], 0, records.ALERT, content)
+        return records.seal13(name, self.secrets[stage], self.sealed, records.ALERT, content)
 
     def _agreed(self) -> records.Agreed:
         connection = self.connection
@@ -219,7 +221,7 @@ def _limit(context: SSL.Context, terms: Terms) -> None:
     if (terms.weak or old) and "@SECLEVEL" not in chosen:
         chosen += f":{ANY_STRENGTH}"
     context.set_cipher_list(chosen.encode())
-    context.set_min_proto_version(terms.max_version if old else records.TLS12)
+    context.set_min_proto_version(min(terms.min_version, terms.max_version or records.TLS13))
     if terms.max_version:
         context.set_max_proto_version(terms.max_version)
     elif others and not suites:

@@ -22,7 +22,11 @@ def words(error: Exception) -> str:
 
 def as_ssl(error: SSL.Error) -> ssl.SSLError:
     """Say what went wrong the way ``ssl`` does."""
-    found = words(error)
+    return ssl_error(words(error))
+
+
+def ssl_error(found: str) -> ssl.SSLError:
+    """Make the error of ``ssl`` with these words."""
     told = ssl.SSLError(ssl.SSL_ERROR_SSL, f"[SSL] {found}")
     told.reason = found.upper().replace(" ", "_")
     return told
@@ -30,6 +34,8 @@ def as_ssl(error: SSL.Error) -> ssl.SSLError:
 
 class Side:
     """What ``ssl.SSLObject`` is once the handshake is over."""
+
+    session_reused = False  # there is nothing that could be
 
     def __init__(self, connection: SSL.Connection) -> None:
         self._connection = connection

@@ -65,6 +65,7 @@ class Pair:
         self.down, self.up = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.client = context.wrap_bio(self.down, self.up, server_hostname=HOST)
         self.met = Met()
+        self.server_error = ""
 
     def hear(self) -> bool:
         """Let the client take what came; False: it has failed."""
@@ -98,7 +99,8 @@ class Pair:
                 continue
             try:
                 complete = shaped.step(data)
-            except ssl.SSLError:
+            except ssl.SSLError as error:
+                self.server_error = error.reason
                 self.down.write(shaped.flight())
                 continue
             flight = shaped.flight()
@@ -106,8 +108,7 @@ class Pair:
                 self.down.write(records.split(flight)[0] + shaped.alert(alert))
                 at = "done"
             elif at == FINISHED and complete:
-                below13 = (self.client.version() or "") < "TLSv1.3"
-                self.down.write((flight if below13 else b"") + shaped.alert(alert))
+                self.down.write(flight + shaped.alert(alert))
                 at = "done"
             elif at != "done":
                 self.down.write(flight)
@@ -223,8 +224,10 @@ def test_a_cipher_that_nobody_can_seal_for_says_nothing() -> None:
 def test_a_client_is_rejected_as_its_version_of_tls_does_it(
     version: int, certificate: bool, error: str
 ) -> None:
-    met = Pair(terms(max_version=version, reject_client=True), client(certificate=certificate)).run()
+    pair = Pair(terms(max_version=version, reject_client=True), client(certificate=certificate))
+    met = pair.run()
     assert met.error == error
+    assert ("REJECTED" in pair.server_error) is certificate
     assert met.shaken is (version == 0)  # in TLS 1.3 the client has done its part before it is judged
 
 
@@ -264,6 +267,13 @@ def test_a_bad_record_is_the_first_behind_the_handshake(version: int) -> None:
 @pytest.mark.parametrize(("version", "spoken"), [(0x0303, "TLSv1.2"), (0x0302, "TLSv1.1"), (0x0301, "TLSv1")])
 def test_no_newer_version_is_spoken(version: int, spoken: str) -> None:
     assert Pair(terms(max_version=version), client(True)).run().version == spoken
+
+
+def test_the_oldest_version_that_is_spoken() -> None:
+    older = client()
+    older.maximum_version = ssl.TLSVersion.TLSv1_2
+    assert Pair(terms(min_version=0x0304), older).run().error == "TLSV1_ALERT_PROTOCOL_VERSION"
+    assert Pair(terms(min_version=0x0304, max_version=0x0303), older).run().version == "TLSv1.2"
 
 
 def test_a_modern_client_does_not_take_an_old_version() -> None:
