@@ -1,12 +1,13 @@
 """TLS servers with a certificate each, that share no code with the proxy: Python's ssl in threads.
 
-They answer any request over HTTP/1.1 with 200, and gRPC's preface not at all: clients are judged by their
-handshake.  Where ``ssl`` cannot (a stapled response), ``openssl s_server`` can: see ``StaplingServer``.
+A request over HTTP/1.1 is answered with 200, a gRPC call over HTTP/2 (if ALPN chose it) with UNIMPLEMENTED.
+Where ``ssl`` cannot (a stapled response), ``openssl s_server`` can: ``stapling``.
 """
 
 import contextlib
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,13 @@ from tests.support.need import need
 from tests.support.process import Process, free_port, listening
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok"
+# Two frames as RFC 9113 (4.1) writes them: empty SETTINGS; HEADERS that end stream 1, without any table.
+_SETTINGS = b"\0\0\0\x04\0" + b"\0\0\0\0"
+_BLOCK = b"\x88" + b"".join(
+    b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value
+    for name, value in ((b"content-type", b"application/grpc"), (b"grpc-status", b"12"))
+)
+_UNIMPLEMENTED = len(_BLOCK).to_bytes(3, "big") + b"\x01\x05" + b"\0\0\0\x01" + _BLOCK
 
 
 def context(chain_pem: bytes, key_pem: bytes, folder: Path, alpn: tuple[str, ...] = ()) -> ssl.SSLContext:
@@ -56,14 +64,14 @@ class TlsServer:
     def _serve(self, sock: socket.socket) -> None:
         sock.settimeout(20)
         with contextlib.suppress(OSError), sock, self.context.wrap_socket(sock, server_side=True) as tls:
-            seen = b""
-            while b"\r\n\r\n" not in seen:
-                piece = tls.recv(65_536)
-                if not piece:
-                    return
-                seen += piece
-            tls.sendall(ANSWER)
-            tls.unwrap()
+            if tls.selected_alpn_protocol() == "h2":
+                tls.sendall(_SETTINGS)
+                if _read(tls, b"\0\x01\0\0\0\x01"):  # DATA that ends stream 1
+                    tls.sendall(_UNIMPLEMENTED)
+                    _read(tls, b"never")
+            elif _read(tls, b"\r\n\r\n"):
+                tls.sendall(ANSWER)
+                tls.unwrap()
 
     def close(self) -> None:
         """Accept no more."""
@@ -71,6 +79,17 @@ class TlsServer:
             self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
         self._thread.join(5)
+
+
+def _read(tls: ssl.SSLSocket, until: bytes) -> bool:
+    """Read until something has come; False where the client ends before."""
+    seen = b""
+    while until not in seen:
+        piece = tls.recv(65_536)
+        if not piece:
+            return False
+        seen += piece
+    return True
 
 
 @contextmanager
@@ -102,3 +121,25 @@ def stapling(chain_pem: bytes, key_pem: bytes, ocsp: bytes, folder: Path) -> Ite
         yield port
     finally:
         process.stop()
+
+
+@contextmanager
+def breaking(answer: bytes = b"", *, reset: bool = False) -> Iterator[int]:
+    """Listen, read a ClientHello, send ``answer`` and end the connection, by RST if asked; gives the port."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    sock, _ = server.accept()
+                    with sock:
+                        sock.recv(65_536)
+                        sock.sendall(answer)
+                        if reset:
+                            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join(5)

@@ -1,0 +1,3 @@
+module misrule.test/tlsclient
+
+go 1.19
