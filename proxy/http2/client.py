@@ -174,7 +174,7 @@ class ClientConnection(Carrier):
             side.go_on_reading()
         elif event == RESET:
             self._drop(side)
-            side.lost(codec.code != NO_ERROR)
+            side.lost(codec.code != NO_ERROR, codec.kind)
         elif event == WRITABLE:
             side.writable()
             self._forget(side)

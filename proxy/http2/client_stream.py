@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from proxy import errors
 from proxy.exchange import BY_PEER, ClientSide, Exchange, Passing
 from proxy.http2 import answers
 from proxy.http2.body import StreamBody
@@ -238,10 +239,13 @@ class ClientStream(ClientSide):
     def tunnel(self, ex: Exchange, upstream: Conduit) -> Passing:
         raise NotImplementedError("no switch of protocols was asked for, see client_tunnel")
 
-    def lost(self, reset: bool) -> None:
-        """The client has given the stream up (``reset``: by an error), or its connection is gone."""
+    def lost(self, reset: bool, kind: str = "") -> None:
+        """The client has given the stream up (``reset``: by an error), or its connection is gone.
+
+        ``kind``: we had to reset it, for what came on it.
+        """
         if self.ex is not None:
-            end.gone(self.ex)
+            end.gone(self.ex, errors.refused_request(kind, 400, "") if kind else errors.CLIENT_CLOSED)
 
     # --- what only whole connections do
 

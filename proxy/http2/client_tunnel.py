@@ -97,10 +97,10 @@ class ClientTunnelStream(ClientStream):
         self.cut = True
         super().reset(code, connection)
 
-    def lost(self, reset: bool) -> None:
+    def lost(self, reset: bool, kind: str = "") -> None:
         passing = self.passing
         if passing is None:
-            super().lost(reset)
+            super().lost(reset, kind)
         else:
             if not reset and self.conduit is not None:
                 self.conduit.read_out()

@@ -189,11 +189,11 @@ def proxy_status(failure: Failure) -> bytes:
     return b"misrule; error=" + failure.token.encode()
 
 
-def gone(ex: Exchange) -> None:
-    """The client went away: what was under way for it is given up."""
+def gone(ex: Exchange, failure: Failure = errors.CLIENT_CLOSED) -> None:
+    """The client went away, or broke the protocol in the middle: what was under way for it is given up."""
     if not ex.over:
-        ex.failure = errors.CLIENT_CLOSED
-        ex.worker.cells.failed(ex.listener_name(), "", errors.CLIENT_CLOSED.kind)
+        ex.failure = failure
+        ex.worker.cells.failed(ex.listener_name(), "", failure.kind)
         finish(ex)
 
 

@@ -3,7 +3,14 @@
 from typing import Any
 
 import pytest
-from hyperframe.frame import ContinuationFrame, HeadersFrame, RstStreamFrame
+from hyperframe.frame import (
+    ContinuationFrame,
+    DataFrame,
+    Frame,
+    HeadersFrame,
+    RstStreamFrame,
+    WindowUpdateFrame,
+)
 
 from proxy.http2.body import StreamBody
 from proxy.wire.h1 import BODY
@@ -195,3 +202,28 @@ def test_small_pieces_of_a_body_are_joined_as_they_wait() -> None:
     while body.next() == BODY:
         found += body.piece
     assert found == b"".join(b"%04d" % place for place in range(4000))
+
+
+TRAILERS = b"\0\1x\0011" * 101
+
+
+@pytest.mark.parametrize(
+    ("frame", "flags", "payload", "kind"),
+    [
+        (HeadersFrame, 5, TRAILERS, "too_many_trailers"),
+        (DataFrame, 0, b"12345", "length_mismatch"),
+        (WindowUpdateFrame, 0, bytes(4), "zero_increment"),
+    ],
+)
+async def test_what_a_client_does_wrong_in_the_middle_is_told_by_its_name(
+    frame: type[Frame], flags: int, payload: bytes, kind: str
+) -> None:
+    on = Http2Stage()
+    client = on.peer()
+    client.ask("/", ("content-length", "4"), end=False)
+    await on.both(client)
+    head = len(payload).to_bytes(3, "big") + bytes([frame.type or 0, flags]) + (1).to_bytes(4, "big")
+    client.transport.gives(head + payload)
+    assert on.listener.cells.failures == {kind: 1}
+    (line,) = on.logged("access")
+    assert (line["outcome"], line["status"]) == (kind, 0)
