@@ -67,6 +67,7 @@ class ShapedHandshake:
         self.outgoing = Outgoing(self.connection)
         self.complete = False
         self.greeted = False  # ServerHello was written
+        self.sealed = 0  # records of TLS 1.3 that were sent under the keys of content
         self._last = b""  # the last record of the handshake
 
     # --- the handshake
@@ -109,6 +110,8 @@ class ShapedHandshake:
             self._last = written[-1]
             if not self.complete:
                 self.greeted = self.greeted or _greets(written[0])
+            else:
+                self.sealed += sum(one[0] == records.APPLICATION_DATA for one in written)
         self.outgoing.damage = self.complete and self.terms.bad_record
         return data
 
@@ -120,8 +123,7 @@ class ShapedHandshake:
         """Give an alert as a server would send it now: in the clear, or under the keys in force.
 
         Valid before the ServerHello, right behind it (what ``flight`` gave beyond it was not sent), and right
-        behind the end of the handshake; in TLS 1.3 in the place of the last flight, which has only tickets.
-        b"" for a cipher that records cannot be sealed for.
+        behind the end of the handshake.  b"" for a cipher that records cannot be sealed for.
         """
         content = records.alert(number)
         try:
@@ -136,7 +138,7 @@ class ShapedHandshake:
 
     def _seal13(self, stage: str, content: bytes) -> bytes:
         name = self.connection.get_cipher_name() or ""
-        return records.seal13(name, self.secrets[stage], 0, records.ALERT, content)
+        return records.seal13(name, self.secrets[stage], self.sealed, records.ALERT, content)
 
     def _agreed(self) -> records.Agreed:
         connection = self.connection

@@ -8,14 +8,15 @@ import signal
 import socket
 import stat
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 from proxy.changes import Changes
 from proxy.config import Config, ListenerConfig, RouteConfig, UpstreamConfig, split_address
 from proxy.events import Events
+from proxy.listener import AUTO, TERMINATE, TLS_MODES, Listener, Route, Target
 from proxy.listener import PROTOCOLS as LISTENER_PROTOCOLS
-from proxy.listener import Listener, Route, Target
 from proxy.logs import Log
 from proxy.metrics.cells import ListenerCells, UpstreamCells
 from proxy.net import sockets
@@ -36,6 +37,7 @@ _BACKLOG: Final = 4096
 # with Python's 700, a tenth and more of a busy proxy's time (HTTP/2, distinct paths: 24 to 15 µs a request).
 _COLLECT_AFTER: Final = 20_000
 _DRAIN_LOOK: Final = 0.02
+_LOOK_AT_FILES: Final = 2.0  # seconds between looks at the files of certificates and keys
 
 
 class StartError(Exception):
@@ -65,6 +67,8 @@ class App:
         self._sweeper: asyncio.TimerHandle | None = None
         self._admin: Any = None  # proxy.admin.server.AdminServer, imported only where it runs
         self._health: Any = None  # proxy.health.checks.HealthChecks, imported only where it runs
+        self._identities: Any = None  # proxy.identities.Identities, imported only where there is TLS
+        self._looker: asyncio.TimerHandle | None = None
         self.changes: Changes = Changes(self.store, self.install, self.log)
         self.reloader: Reloader = Reloader(config.rules, self.changes, self.log)
 
@@ -80,6 +84,7 @@ class App:
         self.started = time.time()
         try:
             await self._start_rules()
+            self._start_identities()
             for config in self.config.upstreams.values():
                 self._add_upstream(config)
             for listener in self.config.listeners:
@@ -113,8 +118,11 @@ class App:
             await self._health.stop()
         await self.reloader.close()
         self.changes.close()
-        if self._sweeper is not None:
-            self._sweeper.cancel()
+        for timer in (self._sweeper, self._looker):
+            if timer is not None:
+                timer.cancel()
+        if self._identities is not None:
+            self._identities.close()
         if hasattr(self, "worker"):
             for connection in list(self.worker.connections):
                 connection.shut()
@@ -154,7 +162,9 @@ class App:
             await asyncio.sleep(_DRAIN_LOOK)
 
     def _reload(self) -> None:
-        """SIGHUP: look at the rule files now."""
+        """SIGHUP: look at the rule files and at the certificates now."""
+        if self._identities is not None:
+            self._identities.look()
         self._reloading = asyncio.get_running_loop().create_task(self.reloader.reload())
 
     # --- the parts
@@ -165,6 +175,21 @@ class App:
             await self.reloader.start()
         except RulesError as error:
             raise StartError([str(problem) for problem in error.problems]) from None
+
+    def _start_identities(self) -> None:
+        """Open the authority, where anything speaks TLS."""
+        config = self.config
+        ends = any(one.tls.mode in ("terminate", "auto") for one in config.listeners)
+        if not ends and all(one.tls is None for one in config.upstreams.values()):
+            return  # what is not used is not imported
+        from proxy.identities import Identities
+
+        self._identities = _or_not_start("certs", lambda: Identities(config.certs.dir, self.log))
+        self._look_at_files()
+
+    def _look_at_files(self) -> None:
+        self._identities.look()
+        self._looker = self.worker.loop.call_later(_LOOK_AT_FILES, self._look_at_files)
 
     async def _start_admin(self) -> None:
         """Open the admin endpoint and the health listener, where they are configured."""
@@ -198,6 +223,11 @@ class App:
         endpoints = [
             _endpoint(number, address, weights[number]) for number, address in enumerate(config.addresses)
         ]
+        if config.tls is not None:
+            what = f"upstream {config.name}"
+            credentials = _or_not_start(what, lambda: self._identities.upstream(config))
+            for endpoint in endpoints:
+                endpoint.credentials = credentials
         self.worker.upstreams[config.name] = Upstream(
             config.name,
             endpoints,
@@ -242,7 +272,7 @@ class App:
         """Make the running form of a listener."""
         cells = ListenerCells(config.name)
         self.worker.cells.listeners.append(cells)
-        return Listener(
+        made = Listener(
             config.name,
             cells,
             self.worker.cells.route(config.name, ""),
@@ -258,6 +288,13 @@ class App:
             config.limits.streams,
             LISTENER_PROTOCOLS[config.protocol],
         )
+        made.tls_mode = TLS_MODES[config.tls.mode]
+        made.handshake_timeout = config.timeouts.handshake
+        made.tells_certificates = config.tls.forward_client_certificate
+        if made.tls_mode in (TERMINATE, AUTO):
+            what = f"listener {config.name}"
+            made.keeper = _or_not_start(what, lambda: self._identities.listener(config))
+        return made
 
     def _route(self, listener: str, config: RouteConfig) -> Route:
         """Make the running form of a route."""
@@ -292,6 +329,16 @@ class App:
     def _sweep(self) -> None:
         self.worker.sweep()
         self._sweeper = self.worker.loop.call_later(SWEEP_EVERY, self._sweep)
+
+
+def _or_not_start(what: str, make: Callable[[], Any]) -> Any:
+    """Make something of certificates; raises StartError."""
+    from certs.errors import CertError
+
+    try:
+        return make()
+    except (CertError, OSError) as error:
+        raise StartError([f"{what}: {error}"]) from None
 
 
 def _matcher(text: Text | None, fold: bool = False) -> Matcher | None:

@@ -81,6 +81,63 @@ UPGRADE_NOT_OFFERED: Final = Failure(
 RESPONSE_TIMEOUT: Final = Failure(
     "response_timeout", 504, "http_response_timeout", "upstream did not answer in time", _DEADLINE_EXCEEDED
 )
+
+# RFC 9209, sections 2.3.10 to 2.3.12: TLS to the upstream.
+UPSTREAM_CERTIFICATE_EXPIRED: Final = Failure(
+    "upstream_certificate_expired",
+    502,
+    "tls_certificate_error",
+    "upstream's certificate has expired",
+    _UNAVAILABLE,
+)
+UPSTREAM_CERTIFICATE_NOT_YET_VALID: Final = Failure(
+    "upstream_certificate_not_yet_valid",
+    502,
+    "tls_certificate_error",
+    "upstream's certificate is not valid yet",
+    _UNAVAILABLE,
+)
+UPSTREAM_CERTIFICATE_NAME: Final = Failure(
+    "upstream_certificate_name",
+    502,
+    "tls_certificate_error",
+    "upstream's certificate is for another name",
+    _UNAVAILABLE,
+)
+UPSTREAM_CERTIFICATE_UNKNOWN_CA: Final = Failure(
+    "upstream_certificate_unknown_ca",
+    502,
+    "tls_certificate_error",
+    "upstream's certificate was signed by nobody we trust",
+    _UNAVAILABLE,
+)
+UPSTREAM_CERTIFICATE_SELF_SIGNED: Final = Failure(
+    "upstream_certificate_self_signed",
+    502,
+    "tls_certificate_error",
+    "upstream's certificate is signed by itself",
+    _UNAVAILABLE,
+)
+UPSTREAM_CERTIFICATE_REVOKED: Final = Failure(
+    "upstream_certificate_revoked",
+    502,
+    "tls_certificate_error",
+    "upstream's certificate was revoked",
+    _UNAVAILABLE,
+)
+UPSTREAM_CERTIFICATE: Final = Failure(
+    "upstream_certificate",
+    502,
+    "tls_certificate_error",
+    "upstream's certificate cannot be trusted",
+    _UNAVAILABLE,
+)
+UPSTREAM_TLS_ALERT: Final = Failure(
+    "upstream_tls_alert", 502, "tls_alert_received", "upstream refused us by a TLS alert", _UNAVAILABLE
+)
+UPSTREAM_TLS_PROTOCOL: Final = Failure(
+    "upstream_tls_protocol", 502, "tls_protocol_error", "the TLS handshake with upstream failed", _UNAVAILABLE
+)
 INTERNAL: Final = Failure("internal", 500, "proxy_internal_error", "internal error", _INTERNAL)
 
 # These end an exchange without an answer of our own: the connection is gone or the head was sent.
@@ -118,6 +175,15 @@ ALL: Final[tuple[Failure, ...]] = (
     UPSTREAM_HEAD_TOO_LARGE,
     UPGRADE_NOT_OFFERED,
     RESPONSE_TIMEOUT,
+    UPSTREAM_CERTIFICATE_EXPIRED,
+    UPSTREAM_CERTIFICATE_NOT_YET_VALID,
+    UPSTREAM_CERTIFICATE_NAME,
+    UPSTREAM_CERTIFICATE_UNKNOWN_CA,
+    UPSTREAM_CERTIFICATE_SELF_SIGNED,
+    UPSTREAM_CERTIFICATE_REVOKED,
+    UPSTREAM_CERTIFICATE,
+    UPSTREAM_TLS_ALERT,
+    UPSTREAM_TLS_PROTOCOL,
     INTERNAL,
     CLIENT_CLOSED,
     UPSTREAM_TRUNCATED,
@@ -125,3 +191,24 @@ ALL: Final[tuple[Failure, ...]] = (
     CLIENT_IDLE,
     SHUTDOWN,
 )
+
+# Handshakes with clients that came to nothing: nobody asked for anything yet, so there is no answer.
+TLS_BAD_HELLO: Final = "tls_bad_hello"
+TLS_TIMEOUT: Final = "tls_timeout"
+TLS_CLOSED: Final = "tls_closed"
+TLS_ALERT: Final = "tls_alert"
+TLS_NO_MATCH: Final = "tls_no_match"
+TLS_CLIENT_CERTIFICATE: Final = "tls_client_certificate"
+TLS_NO_CERTIFICATE: Final = "tls_no_certificate"
+TLS_PROTOCOL: Final = "tls_protocol"
+
+HANDSHAKES: Final[dict[str, str]] = {
+    TLS_BAD_HELLO: "what came is no ClientHello",
+    TLS_TIMEOUT: "the handshake was not complete in time",
+    TLS_CLOSED: "the client went away in the middle",
+    TLS_ALERT: "the client refused us by an alert, such as unknown_ca",
+    TLS_NO_MATCH: "no version or cipher that both sides have",
+    TLS_CLIENT_CERTIFICATE: "the client's certificate is missing, or not one that we trust",
+    TLS_NO_CERTIFICATE: "we have no certificate for the name that the client asked for",
+    TLS_PROTOCOL: "the client broke the protocol",
+}

@@ -156,6 +156,10 @@ class ClientSide(Connection):
         """
         raise NotImplementedError
 
+    def unannounced(self) -> None:
+        """Leave out what announces the end of the connection over TLS (close_notify)."""
+        raise NotImplementedError
+
     def dismiss(self, goaway: GoAway) -> None:
         """Let the connection end when what is under way on it is complete, and take nothing new."""
         raise NotImplementedError
@@ -257,6 +261,8 @@ class Exchange:
     pending_head: Head | None = None  # the answer's head while faults hold it back
     response: Head | None = None  # set when the answer's head has been sent on to the client
     forward: bytes = b""  # header lines that every request of this client's connection gets
+    scheme: bytes = b"http"  # by which the client came: https over TLS
+    certificate: bytes | None = None  # for x-forwarded-client-cert; None: that is not ours to say
     trusted_hops: int = 0  # so many proxies in front are believed
     request_id: bytes = b""
     target: Upstream | None = None

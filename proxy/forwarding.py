@@ -12,15 +12,24 @@ from proxy.wire import h1_write
 from proxy.wire.h1_head import Head
 from proxy.worker import REWRITTEN
 
+HTTP: Final = b"http"
+HTTPS: Final = b"https"
 VIA: Final = b"via: 1.1 misrule\r\n"
 VIA_HTTP2: Final = b"via: 2 misrule\r\n"  # the version is that of the message as it came
 _OURS: Final = REWRITTEN | {b"x-request-id"}
 
 
-def lines_for(source: str, http2: bool = False) -> bytes:
-    """Give the lines that are the same for all requests of a connection."""
-    via = VIA_HTTP2 if http2 else VIA
-    return b"x-forwarded-for: %b\r\n" % source.encode() + via if source else via
+def lines_for(source: str, http2: bool = False, scheme: bytes = HTTP, certificate: bytes = b"") -> bytes:
+    """Give the lines that are the same for all requests of a connection.
+
+    ``certificate``: what the line x-forwarded-client-cert says, b"": there is none.
+    """
+    lines = VIA_HTTP2 if http2 else VIA
+    if source:
+        lines = b"x-forwarded-for: %b\r\n" % source.encode() + lines
+    if certificate:
+        lines += b"x-forwarded-client-cert: %b\r\n" % certificate
+    return b"%bx-forwarded-proto: %b\r\n" % (lines, scheme)
 
 
 def nothing_came(head: Head) -> bool:
@@ -48,7 +57,7 @@ def upstream_head(ex: Exchange, head: Head) -> bytes:
     """Write the head for the upstream."""
     fields = head.fields
     if fields is None or nothing_came(head):
-        extra = b"%bx-forwarded-proto: http\r\nx-forwarded-host: %b\r\nx-request-id: %b\r\n" % (
+        extra = b"%bx-forwarded-host: %b\r\nx-request-id: %b\r\n" % (
             ex.forward,
             head.authority,
             ex.request_id,
@@ -73,8 +82,12 @@ def continued(ex: Exchange, head: Head, fields: dict[bytes, list[bytes]]) -> byt
     lines = [VIA]
     if chain:
         lines.append(b"x-forwarded-for: " + b", ".join(chain) + b"\r\n")
-    lines.append(b"x-forwarded-proto: " + (proto[0] if proto else b"http") + b"\r\n")
+    lines.append(b"x-forwarded-proto: " + (proto[0] if proto else ex.scheme) + b"\r\n")
     lines.append(b"x-forwarded-host: " + (host[0] if host else head.authority) + b"\r\n")
+    certificates = fields.get(b"x-forwarded-client-cert", []) if ex.certificate is None else [ex.certificate]
+    for certificate in certificates:
+        if certificate:
+            lines.append(b"x-forwarded-client-cert: " + certificate + b"\r\n")
     came = fields.get(b"x-request-id")
     if not came or not came[0]:
         lines.append(b"x-request-id: " + ex.request_id + b"\r\n")

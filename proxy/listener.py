@@ -5,6 +5,7 @@ from typing import Final
 from mypy_extensions import mypyc_attr
 
 from proxy.metrics.cells import ListenerCells, RouteCells
+from proxy.net.identity import Keeper
 from proxy.net.pool import Upstream
 from proxy.wire.h1_head import Head
 from rules.matchers import Matcher
@@ -14,6 +15,20 @@ SNIFFED: Final = 0  # HTTP/1.1, and HTTP/2 where a client begins with its prefac
 ONLY_HTTP1: Final = 1
 ONLY_HTTP2: Final = 2
 PROTOCOLS: Final = {"auto": SNIFFED, "http": SNIFFED, "http1": ONLY_HTTP1, "http2": ONLY_HTTP2}
+
+
+# Whether clients speak TLS.
+NO_TLS: Final = 0
+TERMINATE: Final = 1
+PASSTHROUGH: Final = 2  # TLS is passed on as it is, by the name in the ClientHello
+AUTO: Final = 3  # TLS that ends here, or clear text: found out by looking
+
+TLS_MODES: Final[dict[str, int]] = {
+    "none": NO_TLS,
+    "terminate": TERMINATE,
+    "passthrough": PASSTHROUGH,
+    "auto": AUTO,
+}
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -121,6 +136,10 @@ class Listener:
         self.head_timeout: float = head_timeout
         self.idle_timeout: float = idle_timeout
         self.drain_timeout: float = drain_timeout
+        self.tls_mode: int = NO_TLS
+        self.keeper: Keeper | None = None  # where TLS ends here
+        self.tells_certificates: bool = False  # upstreams are told of the certificate that a client showed
+        self.handshake_timeout: float = 10.0
         self.max_streams: int = max_streams  # exchanges at once on one connection of HTTP/2
         self.protocol: int = protocol
 

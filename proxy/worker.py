@@ -28,7 +28,15 @@ SWEEP_EVERY: Final = 0.25
 
 # Request fields that the proxy writes itself, from what came: see proxy.path.request_head.
 # x-misrule is ours to give to clients, and nobody's to send upstream.
-REWRITTEN: Final = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-misrule"})
+REWRITTEN: Final = frozenset(
+    {
+        b"x-forwarded-for",
+        b"x-forwarded-proto",
+        b"x-forwarded-host",
+        b"x-forwarded-client-cert",
+        b"x-misrule",
+    }
+)
 
 
 class Live:

@@ -8,6 +8,7 @@ from rules.compiled import CompiledRule, SampledFault
 from rules.conditions import (
     ATTEMPT_HEADER,
     AttemptCondition,
+    CertificateCondition,
     Condition,
     GrpcCondition,
     GrpcStatusCondition,
@@ -58,6 +59,13 @@ def _request_conditions(match: Match) -> list[Condition]:
         parts.append(UpstreamCondition(match.upstream))
     if match.sni is not None:
         parts.append(SniCondition(compile_text(match.sni, fold=True)))
+    for which, wanted in (
+        ("subject", match.certificate_subject),
+        ("san", match.certificate_san),
+        ("fingerprint", match.certificate_fingerprint),
+    ):
+        if wanted is not None:
+            parts.append(CertificateCondition(which, compile_text(wanted)))
     if match.grpc_service is not None:
         parts.append(GrpcCondition(True, compile_text(match.grpc_service)))
     if match.grpc_method is not None:

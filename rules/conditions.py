@@ -269,6 +269,31 @@ class SniCondition(Condition):
         return show(facts.sni)
 
 
+class CertificateCondition(Condition):
+    """One thing of the certificate that the client has shown; a client without one has none of them."""
+
+    def __init__(self, which: str, matcher: Matcher) -> None:
+        super().__init__(f"client_certificate.{which}", matcher.wanted, False)
+        self._which: str = which
+        self._matcher: Matcher = matcher
+
+    def _values(self, facts: Facts) -> list[bytes] | None:
+        shown = facts.client_certificate
+        if shown is None:
+            return None
+        if self._which == "san":
+            return shown.names
+        return [shown.subject if self._which == "subject" else shown.fingerprint]
+
+    def holds(self, facts: Facts) -> bool:
+        """Test it; of several names any one will do."""
+        return self._matcher.any(self._values(facts))
+
+    def seen(self, facts: Facts) -> str:
+        """Show it."""
+        return show_all(self._values(facts))
+
+
 class StatusCondition(Condition):
     """The status of the upstream's answer lies in one of these ranges (both ends included)."""
 

@@ -15,6 +15,7 @@ _KNOWN_AT: Final = {
     "listener": phases.ACCEPT,
     "source": phases.ACCEPT,
     "sni": phases.TLS,
+    "client_certificate": phases.REQUEST_HEAD,  # it is shown behind our own
     "upstream": phases.REQUEST_HEAD,
     "protocol": phases.REQUEST_HEAD,
     "host": phases.REQUEST_HEAD,

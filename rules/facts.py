@@ -19,6 +19,17 @@ PROTOCOLS: Final[dict[str, int]] = {
 }
 
 
+class ClientCertificate:
+    """Who a client is by the certificate that it showed, and whose signature was verified."""
+
+    __slots__ = ("fingerprint", "names", "subject")
+
+    def __init__(self, subject: bytes, names: list[bytes], fingerprint: bytes) -> None:
+        self.subject: bytes = subject  # as RFC 4514 writes it: CN=shop,O=Acme
+        self.names: list[bytes] = names  # subject alternative names: DNS, URI, IP and e-mail
+        self.fingerprint: bytes = fingerprint  # SHA-256 of the DER, in lower-case hexadecimal
+
+
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Facts:
     """The facts of one exchange (or of one connection, where nothing was read yet).
@@ -31,6 +42,7 @@ class Facts:
     """
 
     __slots__ = (
+        "client_certificate",
         "grpc_status",
         "headers",
         "host",
@@ -53,6 +65,7 @@ class Facts:
         self.protocols: int = protocols
         self.tls: bool = False  # the client speaks TLS: its ClientHello has come
         self.sni: bytes | None = None  # as it came; None: the client named none
+        self.client_certificate: ClientCertificate | None = None
         self.upstream: str = ""  # the name of the upstream that the route chose
         self.method: bytes = b""
         self.host: bytes = b""  # lower-case, without port

@@ -32,6 +32,7 @@ PATH: Final = "path"
 
 _PORT: Final = re.compile(r"[^:]+:[0-9]+|\[.*\]:[0-9]+")
 _SEGMENT: Final = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*\}|[^{}]*")
+_FINGERPRINT: Final = re.compile(r"[0-9A-Fa-f]{2}(:?[0-9A-Fa-f]{2}){31}")
 _OPTIONS: Final = re2.Options()
 _OPTIONS.log_errors = False
 
@@ -177,6 +178,28 @@ def _make_grpc(values: Values) -> Values:
     return values
 
 
+class Fingerprint(Param[Text]):
+    """The SHA-256 of a certificate, as openssl shows it; read without colons, in small letters."""
+
+    human = "the SHA-256 of a certificate: 64 hexadecimal digits, with or without colons"
+
+    def parse(self, value: object, context: Context = ALONE) -> Text:
+        """Read a fingerprint."""
+        if not isinstance(value, str) or _FINGERPRINT.fullmatch(value) is None:
+            raise self.wrong(value)
+        return Text("exact", value.replace(":", "").lower())
+
+    def schema(self) -> Schema:
+        """Describe it."""
+        return {"type": "string", "pattern": f"^{_FINGERPRINT.pattern}$"}
+
+
+def _make_certificate(values: Values) -> Values:
+    if all(values[key] is None for key in ("subject", "san", "fingerprint")):
+        raise BadValue("expected at least one of subject, san and fingerprint")
+    return values
+
+
 def _make_response(values: Values) -> ResponseMatch:
     return ResponseMatch(values["status"] or (), values["headers"] or (), values["grpc_status"] or ())
 
@@ -184,7 +207,15 @@ def _make_response(values: Values) -> ResponseMatch:
 def _make_match(values: Values) -> Match:
     grpc = values["grpc"] or {}
     given = {key: values[key] for key in _PLAIN_PARTS if values[key] is not None}
-    return Match(**given, grpc_service=grpc.get("service"), grpc_method=grpc.get("method"))
+    shown = values["client_certificate"] or {}
+    return Match(
+        **given,
+        grpc_service=grpc.get("service"),
+        grpc_method=grpc.get("method"),
+        certificate_subject=shown.get("subject"),
+        certificate_san=shown.get("san"),
+        certificate_fingerprint=shown.get("fingerprint"),
+    )
 
 
 TEXT: Final = TextParam()
@@ -237,6 +268,18 @@ MATCH: Final = Record(
         ),
         "source": Field(ListOf(Network(), single=True, low=1), None, "networks of the client's address"),
         "sni": Field(HOST_TEXT, None, "the name in the TLS ClientHello"),
+        "client_certificate": Field(
+            Record(
+                {
+                    "subject": Field(TEXT, None, "as RFC 4514 writes it: CN=shop,O=Acme"),
+                    "san": Field(TEXT, None, "any of its names: DNS, URI, IP, e-mail"),
+                    "fingerprint": Field(Fingerprint(), None, "its SHA-256"),
+                },
+                make=_make_certificate,
+            ),
+            None,
+            "the certificate that the client has shown; without one nothing of it matches",
+        ),
         "response": Field(RESPONSE, None, "the upstream's answer; for faults of the response phases"),
     },
     make=_make_match,

@@ -56,6 +56,9 @@ class Match:
     attempt: tuple[int, ...] = ()
     source: tuple[str, ...] = ()  # CIDR, validated
     sni: Text | None = None
+    certificate_subject: Text | None = None
+    certificate_san: Text | None = None
+    certificate_fingerprint: Text | None = None
     response: ResponseMatch | None = None
 
 

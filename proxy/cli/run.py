@@ -21,7 +21,7 @@ OPTIONS: Final[tuple[tuple[str, str, bool, str], ...]] = (
         False,
         "Where clients connect: host:port, :port or unix:/path; port 0: a free one. h2c://…: HTTP/2 only.",
     ),
-    ("upstream", "URL", True, "Where requests go: http://host:port. Several: each in turn."),
+    ("upstream", "URL", True, "Where requests go: http://host:port, https://… Several: each in turn."),
     ("rules", "PATH", True, "File or directory with rules; several: one after the other."),
     (
         "admin",
@@ -34,6 +34,12 @@ OPTIONS: Final[tuple[tuple[str, str, bool, str], ...]] = (
         "FILE",
         False,
         "Bearer token of the admin endpoint; a must where other machines reach it.",
+    ),
+    (
+        "certs",
+        "FOLDER",
+        False,
+        "Authority that mints certificates; absent: in memory, a new one at each start.",
     ),
     ("access", "WHICH", False, "Which exchanges leave a log line: all, injected (default) or none."),
     ("log-level", "LEVEL", False, "debug, info (default), warning or error."),
@@ -127,7 +133,8 @@ def _from_file(given: dict[str, Any]) -> "Config":
 
 def _others(given: dict[str, Any], has_admin: bool) -> dict[str, Any]:
     """Give the options that both forms have; a spare token file only where there is something to guard."""
-    others = {name: given[name] for name in ("admin", "token_file", "access", "log_level", "log_format")}
+    names = ("admin", "token_file", "certs", "access", "log_level", "log_format")
+    others = {name: given[name] for name in names}
     if isinstance(others["token_file"], Spare) and not has_admin and not given["admin"]:
         others["token_file"] = ""
     others["token_file"] = str(others["token_file"])

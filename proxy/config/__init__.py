@@ -8,12 +8,14 @@ from proxy.config.addresses import is_loopback, split_address
 from proxy.config.command_line import OptionsError, from_options, with_options
 from proxy.config.options import (
     AdminConfig,
+    CertsConfig,
     Config,
     HealthCheck,
     HealthConfig,
     Limits,
     ListenerConfig,
     ListenerTimeouts,
+    ListenerTls,
     LogConfig,
     PoolConfig,
     RetryConfig,
@@ -21,17 +23,20 @@ from proxy.config.options import (
     RouteMatch,
     UpstreamConfig,
     UpstreamTimeouts,
+    UpstreamTls,
 )
 from proxy.config.read import load, parse
 
 __all__ = [
     "AdminConfig",
+    "CertsConfig",
     "Config",
     "HealthCheck",
     "HealthConfig",
     "Limits",
     "ListenerConfig",
     "ListenerTimeouts",
+    "ListenerTls",
     "LogConfig",
     "OptionsError",
     "PoolConfig",
@@ -40,6 +45,7 @@ __all__ = [
     "RouteMatch",
     "UpstreamConfig",
     "UpstreamTimeouts",
+    "UpstreamTls",
     "from_options",
     "is_loopback",
     "load",

@@ -42,6 +42,7 @@ def cross_check(value: object) -> Findings:
     _check_routes(document, found)
     _check_admin(document, found)
     _check_upstreams(document, found)
+    _check_tls(document, found)
     return found
 
 
@@ -168,6 +169,48 @@ def _check_upstreams(document: dict[str, Any], found: Findings) -> None:
                     "no traffic may reach it this way" if itself[2] else "requests would go round in circles"
                 )
                 found.wrong(("upstreams", name, "address", *at), f"{address} is {itself[0]}: {why}")
+
+
+def _check_tls(document: dict[str, Any], found: Findings) -> None:
+    """Refuse options of TLS that lack others, or that their mode has no use for."""
+    for number, listener in _items(document.get("listeners")):
+        if "tls" in listener:
+            _check_listener_tls(("listeners", number), listener, found)
+    for name, upstream in _mapping(document.get("upstreams")).items():
+        tls = _mapping(_mapping(upstream).get("tls"))
+        if tls.get("key") and not tls.get("certificate"):
+            found.wrong(("upstreams", name, "tls", "key"), "a key needs the certificate that it belongs to")
+        for key in ("ca", "crl", "server_name"):
+            if tls.get("verify") is False and tls.get(key):
+                text = f"with verify: false nothing is verified, so {key} has no meaning"
+                found.wrong(("upstreams", name, "tls", key), text)
+
+
+def _check_listener_tls(at: Path, listener: dict[str, Any], found: Findings) -> None:
+    tls = _mapping(listener["tls"])
+    path: Path = (*at, "tls")
+    mode = tls.get("mode", "terminate")
+    if mode in ("none", "passthrough"):
+        for key in tls:
+            if key != "mode":
+                found.wrong((*path, key), f"with mode: {mode} TLS does not end here, so {key} has no meaning")
+        if mode == "passthrough":
+            for number, route in _items(listener.get("routes")):
+                for part in ("path", "headers"):
+                    if part in _mapping(route.get("match")):
+                        text = f"with tls: {{mode: passthrough}} only the host is known; {part} is not"
+                        found.wrong((*at, "routes", number, "match", part), text)
+        return
+    if tls.get("key") and not tls.get("certificate"):
+        found.wrong((*path, "key"), "a key needs the certificate that it belongs to")
+    asks = tls.get("client_auth", "none") in ("optional", "required")
+    if asks and not tls.get("client_ca"):
+        found.wrong((*path, "client_auth"), "client certificates need client_ca: who may have signed them")
+    if tls.get("client_ca") and not asks:
+        found.wrong((*path, "client_ca"), "client_ca needs client_auth: optional or required")
+    if tls.get("forward_client_certificate") and not asks:
+        text = "forward_client_certificate needs client_auth: optional or required"
+        found.wrong((*path, "forward_client_certificate"), text)
 
 
 def _written_addresses(value: object) -> Iterator[tuple[Path, object]]:

@@ -7,14 +7,15 @@ from msgspec import structs
 
 from proxy.config.checks import cross_check
 from proxy.config.kinds import CONNECT
-from proxy.config.options import AdminConfig, Config
+from proxy.config.options import AdminConfig, CertsConfig, Config
 from proxy.config.read import read_config
 from proxy.config.tables import CONFIG
 from rules.params import BadValue, Path, show
 from rules.text import path_text, read_value
 
-SCHEMES: Final = {"http": "auto", "h2c": "http2", "grpc": "http2"}
-SCHEMES_LATER: Final = ("https", "grpcs", "tcp")
+SCHEMES: Final = {"http": "auto", "h2c": "http2", "grpc": "http2", "https": "auto", "grpcs": "http2"}
+OVER_TLS: Final = ("https", "grpcs")
+SCHEMES_LATER: Final = ("tcp",)
 OFF: Final = "off"
 NO_ADMIN: Final = "--token-file: there is no admin endpoint to guard; give --admin too"
 
@@ -25,6 +26,7 @@ _PLACES: Final[tuple[tuple[Path, str], ...]] = (
     (("rules",), "--rules"),
     (("admin", "token_file"), "--token-file"),
     (("admin",), "--admin"),
+    (("certs",), "--certs"),
     (("log", "level"), "--log-level"),
     (("log", "format"), "--log-format"),
     (("log", "access"), "--access"),
@@ -46,6 +48,7 @@ def from_options(
     *,
     admin: str = "",
     token_file: str = "",
+    certs: str = "",
     access: str = "",
     log_level: str = "",
     log_format: str = "",
@@ -53,7 +56,8 @@ def from_options(
     """Make a configuration of options; "" stands for one that was not given.
 
     ``upstream`` are URLs such as ``http://127.0.0.1:3000`` (several: in turn), ``admin`` may be ``off``.
-    ``listen`` is an address; ``h2c://`` before it: for HTTP/2 alone.
+    ``listen`` is an address; ``h2c://`` before it: for HTTP/2 alone; ``https://``: TLS ends there.
+    ``certs`` is the folder of the authority that mints certificates.
     Raises OptionsError with every mistake.
     """
     lines: list[str] = []
@@ -62,11 +66,17 @@ def from_options(
         "version": 1,
         "listeners": [{"name": "web", **_listener(listen), "routes": [{"upstream": "default"}]}],
         "upstreams": {
-            "default": {"address": _addresses(upstream, lines), "protocol": _protocol(upstream, lines)}
+            "default": {
+                "address": _addresses(upstream, lines),
+                "protocol": _protocol(upstream, lines),
+                **_over_tls(upstream, lines),
+            }
         },
         "rules": list(rules),
         "log": {key: value for key, value in log.items() if value},
     }
+    if certs:
+        document["certs"] = {"dir": certs}
     if admin and admin != OFF:
         document["admin"] = {"address": admin} | ({"token_file": token_file} if token_file else {})
     elif token_file:
@@ -79,12 +89,13 @@ def from_options(
     return config
 
 
-def _listener(listen: str) -> dict[str, str]:
-    """Give address and protocol of ``[scheme://]address``; other schemes are left for their reader."""
+def _listener(listen: str) -> dict[str, Any]:
+    """Give address, protocol and TLS of ``[scheme://]address``; other schemes are left for their reader."""
     scheme, colon, rest = listen.partition("://")
     if not colon or scheme not in SCHEMES:
         return {"address": listen}
-    return {"address": rest.removesuffix("/"), "protocol": SCHEMES[scheme]}
+    tls = {"tls": {"mode": "terminate"}} if scheme in OVER_TLS else {}
+    return {"address": rest.removesuffix("/"), "protocol": SCHEMES[scheme], **tls}
 
 
 def _option(path: str) -> str:
@@ -113,6 +124,14 @@ def _protocol(urls: Sequence[str], lines: list[str]) -> str:
     return min(asked, default="auto")
 
 
+def _over_tls(urls: Sequence[str], lines: list[str]) -> dict[str, Any]:
+    """Give the section that says whether the upstreams speak TLS: all of them or none."""
+    asked = {scheme in OVER_TLS for url in urls if (scheme := url.partition("://")[0]) in SCHEMES}
+    if len(asked) > 1 and not lines:
+        lines.append("--upstream: either all addresses of one upstream speak TLS, or none")
+    return {"tls": {}} if True in asked else {}
+
+
 def upstream_address(url: str) -> str:
     """Give the address in ``http://host[:port]`` (or another scheme), or ``unix:/path``; raises BadValue."""
     if url.startswith("unix:"):
@@ -121,13 +140,14 @@ def upstream_address(url: str) -> str:
     if colon and scheme in SCHEMES_LATER:
         raise BadValue(f"{scheme}:// is not supported by this version yet; expected http://host:port")
     if not colon or scheme not in SCHEMES:
-        raise BadValue(f"expected http://host:port, h2c:// or grpc://, got {show(url)}")
+        raise BadValue(f"expected http://host:port, https://, h2c://, grpc:// or grpcs://, got {show(url)}")
     host = rest.removesuffix("/")
     if any(mark in host for mark in "/?#@"):
         raise BadValue(
             f"expected http://host:port and no more, got {show(url)}: paths are passed on as they come"
         )
-    return CONNECT.parse(host if ":" in host.rpartition("]")[2] else f"{host}:80")
+    port = 443 if scheme in OVER_TLS else 80
+    return CONNECT.parse(host if ":" in host.rpartition("]")[2] else f"{host}:{port}")
 
 
 def with_options(
@@ -136,6 +156,7 @@ def with_options(
     *,
     admin: str = "",
     token_file: str = "",
+    certs: str = "",
     access: str = "",
     log_level: str = "",
     log_format: str = "",
@@ -164,6 +185,7 @@ def with_options(
     return structs.replace(
         config,
         rules=list(rules) or config.rules,
+        certs=CertsConfig(certs) if certs else config.certs,
         admin=None if admin == OFF else keep,
         log=structs.replace(config.log, **_read_section("log", document["log"])),
     )

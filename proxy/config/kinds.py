@@ -53,6 +53,22 @@ class NotYet(Param[Any]):
         return self.known.schema()
 
 
+class TlsVersion(Param[str]):
+    """A version of TLS, as a number or a string."""
+
+    human = "1.2 or 1.3"
+
+    def parse(self, value: object, context: Context = ALONE) -> str:
+        """Read a version."""
+        if value not in (1.2, 1.3, "1.2", "1.3"):
+            raise self.wrong(value)
+        return str(value)
+
+    def schema(self) -> Schema:
+        """Describe it."""
+        return {"enum": ["1.2", "1.3", 1.2, 1.3]}
+
+
 class Workers(Integer):
     """The number of worker processes; more than one belongs to a later version."""
 
@@ -105,6 +121,7 @@ KINDS: Final[dict[str, Param[Any]]] = {
     "authority": Text("a host, with its port where it has one", r"[A-Za-z0-9._:\[\]-]+", high=260),
     "balance": words("round_robin", "least_requests", "random"),
     "bool": Bool(),
+    "client_auth": words("none", "optional", "required"),
     "count": Integer(1, 1_000_000),
     "duration": Duration(low=0.001),
     "file": FILE,
@@ -121,12 +138,15 @@ KINDS: Final[dict[str, Param[Any]]] = {
     "paths": ListOf(FILE, single=True),
     "header_texts": HEADERS,
     "path_text": PATH_TEXT,
+    "server_name": Text("a host name without port", r"[A-Za-z0-9._:-]+", high=253),
     "service": Text('the name of a gRPC service, or "" for the whole server', r"[!-~]*", high=1024),
     "size": Size(),
     "small": Integer(0, 10_000),
     "statuses": ListOf(StatusRange(), single=True, low=1),
     "streak": Integer(1, 1000),
     "target": Text("a path such as /healthz, of visible ASCII", r"/[!\"$-~]*", high=2048),
+    "tls_mode": NotYet(words("none", "terminate", "auto"), "passthrough"),
+    "tls_version": TlsVersion(),
     "upstream_protocol": NotYet(words("auto", "http1", "http2"), "tcp"),
     "when_all_unhealthy": words("use_all", "fail"),
     "workers": Workers(),

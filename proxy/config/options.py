@@ -50,6 +50,7 @@ class ListenerTimeouts(Struct, frozen=True):
     """How long a listener waits for its clients."""
 
     head: Annotated[float, option("duration", "From the first byte of a head to its last; then 408")] = 10.0
+    handshake: Annotated[float, option("duration", "Until a TLS handshake is complete; then closed")] = 10.0
     idle: Annotated[float, option("duration", "A connection on which nothing moves; then it is closed")] = (
         300.0
     )
@@ -86,11 +87,36 @@ class RouteConfig(Struct, frozen=True):
     match: Annotated[RouteMatch, section(RouteMatch, "Which requests; absent: all")] = RouteMatch()
 
 
+class ListenerTls(Struct, frozen=True):
+    """How clients of a listener speak TLS, and as whom it shows itself."""
+
+    mode: Annotated[
+        str,
+        option(
+            "tls_mode",
+            "terminate, passthrough (unread, by the name asked for), auto (TLS or clear text) or none",
+        ),
+    ] = "terminate"
+    certificate: Annotated[
+        str, option("file", "Certificate with the chain behind it (PEM); absent: minted for each name")
+    ] = ""
+    key: Annotated[str, option("file", "Its key (PEM); absent: it is in the same file")] = ""
+    client_auth: Annotated[
+        str, option("client_auth", "Whether clients show a certificate: none, optional or required")
+    ] = "none"
+    client_ca: Annotated[
+        str, option("file", "Authorities that may have signed the certificates of clients (PEM)")
+    ] = ""
+    forward_client_certificate: Annotated[
+        bool, option("bool", "Tell upstreams of a client's certificate in x-forwarded-client-cert")
+    ] = False
+    min_version: Annotated[str, option("tls_version", "The oldest version spoken: 1.2 or 1.3")] = "1.2"
+
+
 class ListenerConfig(Struct, frozen=True):
     """One address where clients connect."""
 
     LATER: ClassVar[dict[str, str]] = {
-        "tls": "TLS comes later",
         "capture": "captured traffic comes later",
     }
 
@@ -109,6 +135,9 @@ class ListenerConfig(Struct, frozen=True):
     limits: Annotated[Limits, section(Limits, "What clients may ask")] = Limits()
     timeouts: Annotated[ListenerTimeouts, section(ListenerTimeouts, "How long clients are waited for")] = (
         ListenerTimeouts()
+    )
+    tls: Annotated[ListenerTls, section(ListenerTls, "TLS with clients; absent: clear text")] = ListenerTls(
+        mode="none"
     )
 
 
@@ -162,12 +191,23 @@ class HealthCheck(Struct, frozen=True):
     ] = "use_all"
 
 
+class UpstreamTls(Struct, frozen=True):
+    """How an upstream is spoken to over TLS."""
+
+    verify: Annotated[bool, option("bool", "Whether its certificate must be valid, and for its name")] = True
+    ca: Annotated[str, option("file", "Authorities that are trusted (PEM), in the place of the system's")] = (
+        ""
+    )
+    crl: Annotated[str, option("file", "Lists of revoked certificates; each issuer's must be there")] = ""
+    server_name: Annotated[
+        str, option("server_name", "The name that it is asked for and verified by; absent: its host")
+    ] = ""
+    certificate: Annotated[str, option("file", "What we show when asked, with its chain (PEM)")] = ""
+    key: Annotated[str, option("file", "Its key (PEM); absent: it is in the same file")] = ""
+
+
 class UpstreamConfig(Struct, frozen=True, rename={"addresses": "address"}):
     """A service that requests are sent to, at one or several addresses."""
-
-    LATER: ClassVar[dict[str, str]] = {
-        "tls": "TLS comes later",
-    }
 
     name: str
     addresses: Annotated[
@@ -187,6 +227,7 @@ class UpstreamConfig(Struct, frozen=True, rename={"addresses": "address"}):
     health: Annotated[
         HealthCheck | None, section(HealthCheck, "How its addresses are checked; absent: not at all")
     ] = None
+    tls: Annotated[UpstreamTls | None, section(UpstreamTls, "TLS to it; absent: clear text")] = None
 
 
 class AdminConfig(Struct, frozen=True):
@@ -209,6 +250,12 @@ class HealthConfig(Struct, frozen=True):
     """A listener of its own for /healthz, /readyz and /metrics only: for a kubelet or Prometheus."""
 
     address: Annotated[str, option("listen", "Where it listens")] = "0.0.0.0:9906"
+
+
+class CertsConfig(Struct, frozen=True):
+    """Where the local authority lives that mints certificates."""
+
+    dir: Annotated[str, option("file", "Its folder; absent: in memory, a new one at each start")] = ""
 
 
 class LogConfig(Struct, frozen=True):
@@ -234,7 +281,6 @@ class Config(Struct, frozen=True):
 
     LATER: ClassVar[dict[str, str]] = {
         "dns": "the DNS listener comes later",
-        "certs": "certificates come later",
         "state_dir": "kept rule versions come later",
         "tracing": "tracing comes later",
         "experiments": "experiments come later",
@@ -249,6 +295,7 @@ class Config(Struct, frozen=True):
     health: Annotated[HealthConfig | None, section(HealthConfig, "A listener for probes; absent: none")] = (
         None
     )
+    certs: Annotated[CertsConfig, section(CertsConfig, "The authority that mints")] = CertsConfig()
     workers: Annotated[int, option("workers", "Processes; only 1 in this version")] = 1
     state_dir: str | None = None  # for a later version: where versions of rules outlive a restart
     log: Annotated[LogConfig, section(LogConfig, "Logging")] = LogConfig()

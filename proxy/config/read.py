@@ -1,6 +1,7 @@
 """A configuration file to a ``Config``; every mistake with its place."""
 
 import os
+from typing import Any
 
 from msgspec import structs
 
@@ -61,4 +62,25 @@ def _relative_to(base: str, config: Config) -> Config:
     admin = config.admin
     if admin is not None and admin.token_file:
         admin = structs.replace(admin, token_file=os.path.join(base, admin.token_file))
-    return structs.replace(config, rules=rules, admin=admin)
+    return structs.replace(
+        config,
+        rules=rules,
+        admin=admin,
+        certs=_beside(base, config.certs, "dir"),
+        listeners=[
+            structs.replace(one, tls=_beside(base, one.tls, "certificate", "key", "client_ca"))
+            for one in config.listeners
+        ],
+        upstreams={
+            name: structs.replace(one, tls=_beside(base, one.tls, "ca", "crl", "certificate", "key"))
+            for name, one in config.upstreams.items()
+        },
+    )
+
+
+def _beside(base: str, section: Any, *names: str) -> Any:
+    """Give a section with the paths of these fields relative to a folder; absent ones stay so."""
+    if section is None:
+        return None
+    found = {name: os.path.join(base, path) for name in names if (path := getattr(section, name))}
+    return structs.replace(section, **found)

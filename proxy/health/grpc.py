@@ -23,7 +23,7 @@ from proxy.config import HealthCheck
 from proxy.health.outcome import FAILED, PASSED, UNIMPLEMENTED, UNREACHABLE, Outcome
 from proxy.health.probe import ENOUGH, host_of, late
 from proxy.net import dial
-from proxy.net.pool import Endpoint
+from proxy.net.pool import HTTP2, Endpoint
 
 METHOD: Final = "/grpc.health.v1.Health/Check"
 SERVING: Final = 1
@@ -137,7 +137,7 @@ class _OneChannel(Channel):
     async def _create_connection(self) -> H2Protocol:
         protocol = self._protocol_factory()
         told = cast(Handler, protocol.handler)
-        await dial.reach(asyncio.get_running_loop(), protocol, self._endpoint, self._patience)
+        await dial.reach(asyncio.get_running_loop(), protocol, self._endpoint, self._patience, HTTP2)
         self.connected = True
         if told.connection_lost:
             raise ConnectionResetError  # grpclib would stumble over it
@@ -185,7 +185,7 @@ async def run(check: HealthCheck, endpoint: Endpoint) -> Outcome:
     except StreamTerminatedError as error:
         return Outcome(UNREACHABLE, f"the call broke off: {error}".rstrip(": "))
     except ValueError as error:
-        if isinstance(error, UnicodeError):
+        if isinstance(error, UnicodeError | OSError):  # an OSError: ssl.SSLCertVerificationError is both
             return Outcome(UNREACHABLE, dial.failure_of(error).text)
         return Outcome(FAILED, f"not a HealthCheckResponse: {error}")
     except OSError as error:

@@ -10,7 +10,7 @@ from proxy import __version__
 from proxy.config import HealthCheck
 from proxy.health.outcome import FAILED, PASSED, TIMEOUT, UNREACHABLE, Outcome
 from proxy.net import dial
-from proxy.net.pool import Endpoint
+from proxy.net.pool import HTTP1, HTTP2, Endpoint
 from proxy.wire import h2
 from proxy.wire.errors import ProtocolError
 from proxy.wire.h1 import BODY, HEAD, NEED, RESPONSE, H1Reader
@@ -185,7 +185,8 @@ async def run(probe: Probe, endpoint: Endpoint, patience: float) -> Outcome:
     loop = asyncio.get_running_loop()
     until = loop.time() + patience
     try:
-        await dial.reach(loop, probe, endpoint, patience)
+        offer = HTTP2 if isinstance(probe, Http2Probe) else HTTP1
+        await dial.reach(loop, probe, endpoint, patience, offer)
         return await asyncio.wait_for(probe.outcome, max(0.0, until - loop.time()))
     except TimeoutError:
         return late(probe.transport is not None, patience)

@@ -38,9 +38,9 @@ _STATES: Final = ("idle", "request", "response", "drain", "linger", "tunnel", "c
 class ClientConnection(ClientLeg):
     """A client's HTTP/1.1 connection: its reading half."""
 
-    def __init__(self, worker: Worker, listener: Listener) -> None:
+    def __init__(self, worker: Worker, listener: Listener, intake: Intake | None = None) -> None:
         super().__init__(worker, listener)
-        self.intake: Intake = Intake(worker, listener)
+        self.intake: Intake = Intake(worker, listener) if intake is None else intake
         self.reader: H1Reader = H1Reader(REQUEST, listener.head_size, listener.header_count)
         self.reader.names = worker.live.request_names
         self.advancing: bool = False

@@ -196,6 +196,9 @@ class ClientLeg(ClientSide):
         if self.state < LINGER or self.state == TUNNEL:
             self.linger()
 
+    def unannounced(self) -> None:
+        self.pipe.unannounced()
+
     def dismiss(self, goaway: GoAway) -> None:
         self.ending = True
         self.close_after = True

@@ -13,11 +13,13 @@ from proxy import errors
 from proxy.exchange import BY_BUFFER, BY_PEER, Exchange, Passing
 from proxy.http1.upstream_leg import UpstreamLeg
 from proxy.http2 import upgrades
+from proxy.net import dial
 from proxy.net.pool import Endpoint, Upstream
 from proxy.path import end, response_body, response_head
 from proxy.performer import Then
 from proxy.wire.errors import ProtocolError
 from proxy.wire.h1 import BODY, END, HEAD, MARK
+from proxy.wire.h1_head import UNTIL_CLOSE
 from proxy.worker import Worker
 from rules.snapshot import Snapshot
 
@@ -70,6 +72,11 @@ class UpstreamConnection(UpstreamLeg):
             return True
         self.lost = True
         self.target.forget(self.endpoint, self)
+        ex = self.ex
+        if ex is not None and ex.response is not None and self.reader.head.framing == UNTIL_CLOSE:
+            if self.pipe.truncated():  # RFC 9112, section 9.8: such an end ends no message
+                end.fail(ex, errors.UPSTREAM_TRUNCATED)
+                return False
         self.reader.feed_eof()
         self.go_on_reading()
         return False
@@ -219,7 +226,7 @@ class UpstreamConnection(UpstreamLeg):
         elif self._may_retry(ex):
             self._retry(ex)
         else:
-            end.fail(ex, errors.UPSTREAM_CLOSED if self.error is None else errors.UPSTREAM_RESET)
+            end.fail(ex, errors.UPSTREAM_CLOSED if self.error is None else dial.failure_of(self.error))
 
     def _may_retry(self, ex: Exchange) -> bool:
         """Tell whether the request may be sent again: nothing of it can have had an effect twice."""
@@ -244,7 +251,7 @@ class UpstreamConnection(UpstreamLeg):
             sock.setblocking(False)
             while data := sock.recv(65536):
                 self.answered = True
-                self.reader.feed(data)
+                self.reader.feed(self.pipe.rescue(data))
         except OSError:
             pass  # nothing more to be had
         finally:

@@ -318,6 +318,10 @@ class ClientConnection(Carrier):
             self.codec.goaway(-1, NO_ERROR)
             self._linger()
 
+    def unannounced(self) -> None:
+        """Leave out close_notify when this connection ends."""
+        self.link.unannounced()
+
     def reset(self) -> None:
         """End with RST."""
         if self.state != CLOSED:

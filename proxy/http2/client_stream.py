@@ -226,6 +226,9 @@ class ClientStream(ClientSide):
     def faulted(self) -> None:
         self.stream.faulted = True
 
+    def unannounced(self) -> None:
+        self.link.unannounced()
+
     def disturb(self, action: Disturb, rule: CompiledRule) -> None:
         self.disturbed = True
         self.carrier.disturb(action, rule, self.stream)

@@ -20,7 +20,9 @@ _encoded: Final[dict[bytes, bytes]] = {}  # lines that all requests of a client'
 
 def block_for(ex: Exchange) -> Block:
     """Give the request's own fields, less those that the proxy writes anew."""
-    block = request_block(ex.head)
+    endpoint = ex.endpoint
+    over_tls = endpoint is not None and endpoint.credentials is not None
+    block = request_block(ex.head, forwarding.HTTPS if over_tls else ex.scheme)
     return block if forwarding.nothing_came(ex.head) else block.without(REWRITTEN)
 
 
@@ -37,7 +39,7 @@ def extra_for(ex: Exchange) -> bytes:
     lines = ex.forward
     coded = _encoded.get(lines)
     if coded is None:
-        coded = encode(lines + b"x-forwarded-proto: http\r\n")
+        coded = encode(lines)
         if len(_encoded) >= _KEPT:
             _encoded.clear()
         _encoded[lines] = coded

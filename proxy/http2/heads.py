@@ -276,22 +276,23 @@ def trailers_of(block: Block) -> Block | None:
 # --- to HTTP/2
 
 
-def request_block(head: Head) -> Block:
+def request_block(head: Head, scheme: bytes = b"http") -> Block:
     """Give a request's head as a block, whatever protocol it came by."""
     block = head.block
     if isinstance(block, Block):
         return block
     known = head.translated
-    if isinstance(known, Block):
+    if isinstance(known, Block) and known.scheme == scheme:
         return known
     fields = [
         interned(b":method", head.method),
-        interned(b":scheme", b"http"),
+        interned(b":scheme", scheme),
         interned(b":authority", head.authority),
         interned(b":path", head.origin),
     ]
     read_lines(head, fields)
     made = Block.of(fields)
+    made.scheme = scheme
     head.translated = made
     return made
 

@@ -32,6 +32,7 @@ LABELS: Final[dict[str, str]] = {
     "fault": "kind of fault, see rules/faults",
     "phase": "phase of the exchange, see rules/phases.py",
     "layer": "file or admin",
+    "resumed": "true or false",
     "result": "success or failure",
     "version": "version of the program",
     "python": "version of Python",
@@ -88,6 +89,12 @@ CONNECTIONS_UPGRADED: Final = Metric(
     COUNTER,
     "Client connections, or streams of HTTP/2, that became tunnels.",
     ("listener",),
+)
+TLS_HANDSHAKES: Final = Metric(
+    "misrule_tls_handshakes",
+    COUNTER,
+    "Handshakes with clients that were completed, in full or by resuming a session.",
+    ("listener", "resumed"),
 )
 UPSTREAM_OPENED: Final = Metric(
     "misrule_upstream_connections", COUNTER, "Upstream connections opened.", ("upstream",)
@@ -188,6 +195,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     CONNECTIONS_OPEN,
     CONNECTIONS_REFUSED,
     CONNECTIONS_UPGRADED,
+    TLS_HANDSHAKES,
     UPSTREAM_OPENED,
     UPSTREAM_OPEN,
     UPSTREAM_IDLE,

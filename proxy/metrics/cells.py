@@ -84,7 +84,7 @@ class RouteCells:
 class ListenerCells:
     """Connections of one listener; ``failures`` counts, by kind, what never became an exchange."""
 
-    __slots__ = ("accepted", "failures", "listener", "open", "refused", "upgraded")
+    __slots__ = ("accepted", "failures", "handshakes", "listener", "open", "refused", "resumed", "upgraded")
 
     def __init__(self, listener: str) -> None:
         self.listener: str = listener
@@ -92,6 +92,8 @@ class ListenerCells:
         self.open: int = 0
         self.refused: int = 0
         self.upgraded: int = 0
+        self.handshakes: int = 0  # over TLS, that were completed
+        self.resumed: int = 0  # of these, by a session from before
         self.failures: dict[str, int] = {}
 
 

@@ -180,7 +180,14 @@ def _listeners(cells: WorkerCells) -> list[Family]:
         _gauge(catalogue.CONNECTIONS_OPEN, [(labels, one.open) for labels, one in listeners]),
         _counter(catalogue.CONNECTIONS_REFUSED, [(labels, one.refused) for labels, one in listeners]),
         _counter(catalogue.CONNECTIONS_UPGRADED, [(labels, one.upgraded) for labels, one in listeners]),
+        _counter(catalogue.TLS_HANDSHAKES, _handshakes(cells)),
     ]
+
+
+def _handshakes(cells: WorkerCells) -> Iterable[Row]:
+    for one in cells.listeners:
+        yield (one.listener, "false"), one.handshakes - one.resumed
+        yield (one.listener, "true"), one.resumed
 
 
 def _upstreams(cells: WorkerCells) -> list[Family]:

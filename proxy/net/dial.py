@@ -3,11 +3,14 @@
 import asyncio
 import errno
 import socket
+import ssl
 from typing import Any, Final
 
 from proxy import errors
 from proxy.errors import Failure
-from proxy.net.pool import Endpoint
+from proxy.net.identity import Credentials, upstream_failure
+from proxy.net.pool import AUTO, Endpoint
+from proxy.net.tls import Handshake, TlsTransport
 
 _UNREACHABLE: Final = frozenset(
     {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM, errno.ENETDOWN}
@@ -26,20 +29,131 @@ class _Made:
         return self.made
 
 
-async def reach(loop: asyncio.AbstractEventLoop, protocol: Any, endpoint: Endpoint, patience: float) -> None:
-    """Connect ``protocol`` to an endpoint within ``patience`` seconds.
+async def reach(
+    loop: asyncio.AbstractEventLoop, protocol: Any, endpoint: Endpoint, patience: float, offer: int = AUTO
+) -> None:
+    """Connect ``protocol`` to an endpoint within ``patience`` seconds, over TLS where that is configured.
 
     Raises OSError, TimeoutError, or UnicodeError for a name that cannot be one.
     """
+    if endpoint.credentials is not None:
+        transport = await secure(loop, endpoint, endpoint.credentials, patience, offer)
+        transport.open(protocol)
+    else:
+        await asyncio.wait_for(_connect(loop, protocol, endpoint), patience)
+
+
+async def _connect(loop: asyncio.AbstractEventLoop, protocol: Any, endpoint: Endpoint) -> None:
     made = _Made(protocol)
     if endpoint.path:
-        await asyncio.wait_for(loop.create_unix_connection(made.protocol, endpoint.path), patience)
+        await loop.create_unix_connection(made.protocol, endpoint.path)
     else:
-        await asyncio.wait_for(loop.create_connection(made.protocol, endpoint.host, endpoint.port), patience)
+        await loop.create_connection(made.protocol, endpoint.host, endpoint.port)
+
+
+async def secure(
+    loop: asyncio.AbstractEventLoop,
+    endpoint: Endpoint,
+    credentials: Credentials,
+    patience: float,
+    offer: int,
+) -> TlsTransport:
+    """Connect and shake hands within ``patience`` seconds; the transport waits for its ``open``.
+
+    ``offer`` is a protocol of ``proxy.net.pool``.  Raises as ``reach``, and ssl.SSLError.
+    """
+    name = credentials.server_name or endpoint.host or "localhost"
+    securing = Securing(loop, Handshake(credentials.context(offer), False, name))
+    try:
+        await asyncio.wait_for(_secured(loop, endpoint, securing), patience)
+    except BaseException:
+        securing.give_up()
+        raise
+    return securing.transport()
+
+
+async def _secured(loop: asyncio.AbstractEventLoop, endpoint: Endpoint, securing: "Securing") -> None:
+    await _connect(loop, securing, endpoint)
+    await securing.done
+
+
+class Securing:
+    """The protocol of a raw connection to an upstream until its handshake is complete."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, handshake: Handshake) -> None:
+        self.loop: asyncio.AbstractEventLoop = loop
+        self.handshake: Handshake = handshake
+        self.done: asyncio.Future[None] = loop.create_future()
+        self.raw: Any = None
+        self.made: TlsTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send the ClientHello."""
+        self.raw = transport
+        self.data_received(b"")
+
+    def data_received(self, data: bytes) -> None:
+        """Go on with the handshake."""
+        if self.made is not None or self.done.done():
+            return
+        handshake = self.handshake
+        error: Exception | None = None
+        complete = False
+        try:
+            complete = handshake.step(data)
+        except (ssl.SSLError, ValueError) as wrong:
+            error = wrong
+        flight = handshake.flight()
+        if flight:
+            self.raw.write(flight)
+        if error is not None:
+            self.done.set_exception(error)
+            self.raw.close()
+        elif complete:
+            made = TlsTransport(self.loop, self.raw, handshake)
+            made.wait()
+            self.made = made
+            self.raw.set_protocol(made)
+            self.done.set_result(None)
+
+    def eof_received(self) -> bool:
+        """The upstream has ended the handshake."""
+        self._ended(ConnectionResetError(errno.ECONNRESET, "the upstream ended the handshake"))
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The connection is gone."""
+        self._ended(error or ConnectionResetError(errno.ECONNRESET, "the upstream ended the handshake"))
+
+    def pause_writing(self) -> None:
+        """The upstream does not read: the handshake will time out."""
+
+    def resume_writing(self) -> None:
+        """The upstream reads again."""
+
+    def _ended(self, error: Exception) -> None:
+        if not self.done.done():
+            self.done.set_exception(error)
+
+    def transport(self) -> TlsTransport:
+        """Give the transport of a handshake that is complete."""
+        made = self.made
+        if made is None:
+            raise ConnectionResetError(errno.ECONNRESET, "the handshake was not completed")
+        return made
+
+    def give_up(self) -> None:
+        """End the connection: the handshake failed, or nobody waits for it any more."""
+        if self.done.done() and not self.done.cancelled():
+            self.done.exception()  # it was raised already, or came too late to be
+        if self.raw is not None:
+            self.raw.abort()
 
 
 def failure_of(error: BaseException) -> Failure:
     """Tell apart why a connection could not be made."""
+    if isinstance(error, ssl.SSLError):
+        return upstream_failure(error)
     if isinstance(error, TimeoutError):
         return errors.CONNECT_TIMEOUT
     if isinstance(error, (socket.gaierror, UnicodeError)):  # a name that IDNA cannot write

@@ -6,12 +6,13 @@ its wake-up.
 """
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
 from mypy_extensions import mypyc_attr
 
 from proxy.net import sockets
 from proxy.net.timers import Callback, Timers
+from proxy.net.tls import TlsTransport
 
 # Below this, pieces are joined into one write; above, copying costs more than a second write.
 _JOIN: Final = 65536
@@ -151,6 +152,22 @@ class Pipe(Conduit):
             and transport.can_write_eof()
         ):
             transport.write_eof()
+
+    def truncated(self) -> bool:
+        """Tell whether the peer's end came without being announced, where it should have been (TLS)."""
+        transport = self.transport
+        return transport is not None and bool(transport.get_extra_info("truncated"))
+
+    def rescue(self, data: bytes) -> bytes:
+        """Give the content of what was read from the socket itself."""
+        transport: Any = self.transport
+        return transport.rescue(data) if isinstance(transport, TlsTransport) else data
+
+    def unannounced(self) -> None:
+        """Leave out what announces the end over TLS (close_notify), whenever that comes."""
+        transport: Any = self.transport
+        if isinstance(transport, TlsTransport):
+            transport.forget_goodbye()
 
     def close(self) -> None:
         """Close after what was sent; a reset that waits for that is not overtaken."""

@@ -12,6 +12,7 @@ from mypy_extensions import mypyc_attr
 
 from proxy.metrics.cells import UpstreamCells
 from proxy.net.connection import Connection
+from proxy.net.identity import Credentials
 
 ROUND_ROBIN: Final = 0
 LEAST_REQUESTS: Final = 1
@@ -47,7 +48,20 @@ class Waiter:
 class Endpoint:
     """One address of an upstream: host and port, or the path of a Unix socket."""
 
-    __slots__ = ("active", "current", "healthy", "host", "idle", "number", "path", "port", "shared", "weight")
+    __slots__ = (
+        "active",
+        "credentials",
+        "current",
+        "healthy",
+        "host",
+        "idle",
+        "number",
+        "path",
+        "port",
+        "shared",
+        "speaks",
+        "weight",
+    )
 
     def __init__(self, number: int, host: str, port: int, path: str, weight: int) -> None:
         self.number: int = number
@@ -55,6 +69,8 @@ class Endpoint:
         self.port: int = port
         self.path: str = path  # not empty: a Unix socket
         self.weight: int = weight
+        self.credentials: Credentials | None = None  # with which it is spoken to over TLS
+        self.speaks: int = AUTO  # over TLS: what it has chosen last, AUTO: that is not known yet
         self.current: int = 0  # state of the smooth weighted round robin
         self.active: int = 0  # exchanges under way
         self.healthy: bool = True  # as far as health checks know: see Upstream.mark

@@ -59,10 +59,12 @@ class TlsTransport:
         self.side: Any = handshake.side
         self.incoming: Any = handshake.incoming
         self.outgoing: Any = handshake.outgoing
+        self.chosen: str = handshake.protocol()  # by ALPN, "": nothing
         self.protocol: Any = None
         self.trouble: Exception | None = None  # with which the connection ends
         self.closing: bool = False
-        self.finished: bool = False  # close_notify was sent, or is not to be
+        self.finished: bool = False  # nothing more is sent
+        self.silent: bool = False  # our end is not announced
         self.paused: bool = False
         self.held: bytes = b""  # decrypted while reading was paused
         self.eof: bool = False  # the peer sends no more
@@ -90,10 +92,12 @@ class TlsTransport:
     def connection_lost(self, error: Exception | None) -> None:
         """The raw connection is gone."""
         self.closing = True
+        if self.trouble is None:
+            self.trouble = error
         protocol = self.protocol
         self.protocol = None  # the two know each other: no cycle is left
         if protocol is not None:
-            protocol.connection_lost(error if self.trouble is None else self.trouble)
+            protocol.connection_lost(self.trouble)
 
     def pause_writing(self) -> None:
         """The peer reads slowly."""
@@ -111,6 +115,21 @@ class TlsTransport:
         """Deliver what came together with the end of the handshake."""
         if self.incoming.pending and not self.paused:
             self._deliver()
+
+    def wait(self) -> None:
+        """Hold what comes until ``open``: it is not known yet for whom it is."""
+        self.paused = True
+
+    def open(self, protocol: Any) -> None:
+        """Begin to work for a connection."""
+        self.protocol = protocol
+        self.paused = False
+        protocol.connection_made(self)
+        if self.closing:
+            self.protocol = None
+            protocol.connection_lost(self.trouble)  # it came to its end while it waited
+        else:
+            self.loop.call_soon(self._wake)
 
     def _deliver(self) -> None:
         """Pass on all that can be decrypted, as one piece."""
@@ -191,7 +210,8 @@ class TlsTransport:
             return self.side
         if name == "truncated":
             return self.truncated
-        return self.raw.get_extra_info(name, default)
+        found = self.raw.get_extra_info(name)
+        return default if found is None else found
 
     def write(self, data: bytes) -> None:
         """Encrypt and send; after close_notify: nothing."""
@@ -223,6 +243,8 @@ class TlsTransport:
 
     def _say_goodbye(self) -> None:
         self.finished = True
+        if self.silent:
+            return
         try:
             self.side.unwrap()
         except ssl.SSLError:  # the peer's close_notify is not here yet: it need not be waited for
@@ -230,9 +252,14 @@ class TlsTransport:
         if self.outgoing.pending:
             self.raw.write(self.outgoing.read())
 
+    def rescue(self, data: bytes) -> bytes:
+        """Decrypt what was found on the socket after the raw transport had ended."""
+        self.incoming.write(data)
+        return self._decrypt()
+
     def forget_goodbye(self) -> None:
         """End without close_notify, whoever ends this connection."""
-        self.finished = True
+        self.silent = True
 
     def is_closing(self) -> bool:
         """Tell whether the connection ends or has ended."""

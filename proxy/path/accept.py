@@ -10,28 +10,20 @@ from typing import Any, Final, cast
 from proxy import errors
 from proxy.errors import Failure
 from proxy.exchange import Exchange, Passing
+from proxy.greeting import ConnectionFaults
 from proxy.http1.client import ClientConnection
 from proxy.http1.client_leg import CLOSED
 from proxy.http2.client import LINGER as HTTP2_LINGER
 from proxy.http2.client import ClientConnection as Http2Connection
-from proxy.listener import ONLY_HTTP1, ONLY_HTTP2, Listener
-from proxy.net.timers import Timer
+from proxy.listener import NO_TLS, ONLY_HTTP1, ONLY_HTTP2, Listener
+from proxy.net.tls import TlsTransport
 from proxy.path import end, response_head
 from proxy.path.request_head import Intake
+from proxy.path.tls import CHOOSING, SECURED, Handshaking
 from proxy.performer import Then
-from proxy.worker import Releasable, Worker
+from proxy.worker import Worker
 from rules import phases
-from rules.actions import (
-    THEN_CLOSE,
-    THEN_CONTINUE,
-    Action,
-    Close,
-    Hold,
-    Nothing,
-    Reset,
-    ShapeHandshake,
-    Wait,
-)
+from rules.actions import Action, Close, ShapeHandshake
 from rules.compiled import CompiledRule
 from rules.facts import HTTP2, Facts
 from rules.plan import Chosen
@@ -50,6 +42,8 @@ class Door:
 
     def protocol(self) -> Any:
         """Give the protocol for one new connection."""
+        if self.listener.tls_mode != NO_TLS:
+            return AcceptedHandshake(self.worker, self.listener)
         if self.listener.protocol == ONLY_HTTP2:
             return AcceptedForHttp2(self.worker, self.listener)
         return AcceptedConnection(self.worker, self.listener)
@@ -150,6 +144,70 @@ class AcceptedForHttp2(AcceptedConnection):
             taken.close()
 
 
+class AcceptedHandshake(Handshaking):
+    """A client's connection to a listener with TLS, from its first moment."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        cells = self.listener.cells
+        cells.accepted += 1
+        if cells.open > self.listener.max_connections:
+            cells.refused += 1
+            self.worker.cells.failed(self.listener.name, "", errors.TOO_MANY_CONNECTIONS.kind)
+            self.close()
+            return
+        live = self.intake.live
+        if live.faulting:
+            plan = live.snapshot.plan_connection(self.intake.connection_facts(), self.intake.opened_version)
+            if plan is not None:
+                Greeting(self, plan).step()
+
+    def secured(self, transport: TlsTransport, protocol: str) -> None:
+        if protocol != "h2":
+            self._follow(transport)
+            return
+        self.intake.speaks(HTTP2)
+        streams = AcceptedStreams(self.worker, self.listener, self.intake)
+        transport.set_protocol(streams)
+        streams.connection_made(cast(asyncio.BaseTransport, transport))
+
+    def clear(self, raw: Any, data: bytes) -> None:
+        self._follow(raw).data_received(data)
+
+    def _follow(self, transport: Any) -> ClientConnection:
+        """Go on as the connection that this listener has without TLS."""
+        self.listener.cells.open -= 1  # it counts itself
+        if self.listener.protocol == ONLY_HTTP2:
+            made: ClientConnection = FollowingForHttp2(self.worker, self.listener, self.intake)
+        else:
+            made = Following(self.worker, self.listener, self.intake)
+        transport.set_protocol(made)
+        made.connection_made(transport)
+        return made
+
+    def rules_changed(self, before: Snapshot) -> None:
+        live = self.worker.live
+        if not CHOOSING <= self.state < SECURED or not live.faulting:
+            return  # before the ClientHello was read, the new rules are the ones that will be asked
+        plan = live.snapshot.plan_open(self.intake.connection_facts(), self.intake.opened_version, before)
+        if plan is not None:
+            Greeting(self, plan).step()
+
+
+class Following(AcceptedConnection):
+    """A connection whose first moment was in another phase."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        ClientConnection.connection_made(self, transport)
+
+
+class FollowingForHttp2(AcceptedForHttp2):
+    """The same where only HTTP/2 is spoken."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        ClientConnection.connection_made(self, transport)
+
+
 class AcceptedStreams(Http2Connection):
     """A client's connection that has turned out to speak HTTP/2."""
 
@@ -245,145 +303,45 @@ def all_of(plan: Plan) -> list[Chosen]:
     return found
 
 
-class Greeting(Releasable):
+Greeted = ClientConnection | Http2Connection | Handshaking
+
+
+class Greeting(ConnectionFaults):
     """The faults of a connection that no request is under way on, being carried out."""
 
-    def __init__(self, connection: ClientConnection | Http2Connection, plan: Plan) -> None:
-        self.connection: ClientConnection | Http2Connection = connection
-        self.plan: Plan = plan
-        self.chosen: list[Chosen] = all_of(plan)
-        self.at: int = 0
-        self.now: Chosen | None = None  # the fault that holds the connection right now
-        self.then: int = THEN_CONTINUE
-        self.since: float = 0.0
-        self.timer: Timer | None = None
+    def __init__(self, connection: Greeted, plan: Plan) -> None:
+        super().__init__(connection.worker, connection.intake, plan, all_of(plan))
+        self.connection: Greeted = connection
         connection.intake.held = True
         connection.intake.greetings.append(self)
-        for shadow in plan.shadowed:
-            self._log(shadow, True)
 
-    def step(self) -> None:
-        """Carry out faults until one makes the connection wait, ends it, or none is left."""
-        connection = self.connection
-        facts = connection.intake.connection_facts()
-        while self.at < len(self.chosen):
-            chosen = self.chosen[self.at]
-            self.at += 1
-            if not chosen.pending:
-                continue
-            if self._withdrawn(chosen):
-                chosen.cancel()
-                continue
-            action = chosen.fault.decide(facts, chosen.dice)
-            if isinstance(action, Nothing):
-                chosen.cancel()
-            elif self._act(chosen, action):
-                return
-        self._done()
-        connection.go_on_reading()
+    def all_done(self) -> None:
+        self.over()
+        self.connection.go_on_reading()
 
-    def _withdrawn(self, chosen: Chosen) -> bool:
-        """Tell whether the rule went away, or all faults were stopped, since this was planned."""
-        live = self.connection.worker.live
-        return live.stopped or not live.snapshot.in_force(chosen.rule.name)
+    def hold(self, chosen: Chosen, seconds: float, then: int) -> None:
+        self.intake.behind = True
+        super().hold(chosen, seconds, then)
 
-    def _act(self, chosen: Chosen, action: Action) -> bool:
-        """Begin one action; True: the connection waits or has ended."""
-        self.plan.acted(chosen)
-        if isinstance(action, Wait) and action.seconds > 0.0:
-            self._hold(chosen, action.seconds, THEN_CONTINUE)
-            return True
-        if isinstance(action, Hold):
-            self._hold(chosen, action.seconds, action.then)
-            return True
-        self._prove(chosen)
-        if isinstance(action, (Reset, Close, ShapeHandshake)):
-            self._done()
-            self._end(not isinstance(action, Reset))
-            return True
-        return False
+    def perform(self, chosen: Chosen, action: Action) -> bool:
+        self.act(chosen)
+        if not isinstance(action, ShapeHandshake):
+            return False
+        self.finish(Close())  # so that its client comes again, and meets what it now meets
+        return True
 
-    def _end(self, cleanly: bool) -> None:
-        if cleanly:
+    def finish(self, action: Action) -> None:
+        self.over()
+        if isinstance(action, Close):
+            if not action.close_notify:
+                self.connection.unannounced()
             self.connection.close()
         else:
             self.connection.reset()
 
-    def _hold(self, chosen: Chosen, seconds: float, then: int) -> None:
-        worker = self.connection.worker
-        self.now = chosen
-        self.then = then
-        self.connection.intake.behind = True
-        self.since = worker.timers.now()
-        worker.waiting[self] = None
-        worker.cells.waiting += 1
-        if seconds >= 0.0:
-            self.timer = worker.timers.after(seconds, self)
-
-    def _release(self) -> None:
-        """Stop waiting, and count the time that passed."""
-        worker = self.connection.worker
-        if self.timer is not None:
-            self.timer.cancel()
-        if worker.waiting.pop(self, self) is None:
-            worker.cells.waiting -= 1
-        chosen = self.now
-        self.now = None
-        if chosen is not None:
-            chosen.milliseconds = (worker.timers.now() - self.since) * 1000.0
-            self._prove(chosen)
-
-    def rule_now(self) -> CompiledRule | None:
-        return self.now.rule if self.now is not None else None
-
-    def fire(self) -> None:
-        then = self.then
-        self._release()
-        if then == THEN_CONTINUE:
-            self.step()
-        else:
-            self._done()
-            self._end(then == THEN_CLOSE)
-
-    def let_go(self) -> None:
-        self._release()
-        self.step()
-
-    def cancel(self) -> None:
-        self._release()
-        self._done()
-
-    def _done(self) -> None:
+    def over(self) -> None:
         """Give the connection back."""
         self.plan.release()
-        intake = self.connection.intake
+        intake = self.intake
         intake.greetings.remove(self)
         intake.held = len(intake.greetings) > 0
-
-    def _prove(self, chosen: Chosen) -> None:
-        """Leave proof: a log line, and a header line for the first answer."""
-        connection = self.connection.intake
-        if chosen.rule.proof:
-            line = end.proof_line(chosen, f"ms={chosen.milliseconds:.0f}", self.plan.snapshot.version)
-            if connection.proofs is None:
-                connection.proofs = []
-            connection.proofs.append(line)
-        self._log(chosen, False)
-
-    def _log(self, chosen: Chosen, shadow: bool) -> None:
-        """Write the log line of one injection (or of what would have been one)."""
-        connection = self.connection.intake
-        log = connection.worker.log
-        if log.wants_injected:
-            log.injection(
-                chosen.rule.name,
-                chosen.fault.KIND,
-                chosen.fault.phase,
-                self.plan.snapshot.version,
-                connection.listener.name,
-                "",
-                connection.source,
-                b"",
-                chosen.milliseconds,
-                shadow,
-            )

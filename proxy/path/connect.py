@@ -1,6 +1,7 @@
 """Phase ``connect``: the exchange gets a connection to its upstream, kept or new, or waits for one."""
 
 import asyncio
+import ssl
 from typing import Final, cast
 
 from proxy import errors
@@ -9,7 +10,9 @@ from proxy.exchange import Exchange
 from proxy.http1.upstream import UpstreamConnection
 from proxy.http2.upstream import UpstreamConnection as SharedConnection
 from proxy.net import dial
-from proxy.net.pool import AUTO, HTTP2, Endpoint, Upstream, Waiter
+from proxy.net.identity import upstream_failure, words
+from proxy.net.pool import AUTO, HTTP1, HTTP2, Endpoint, Upstream, Waiter
+from proxy.net.tls import TlsTransport
 from proxy.path import end
 from proxy.performer import Then
 from proxy.worker import Worker
@@ -43,7 +46,7 @@ def take(ex: Exchange) -> None:
 
 def _find(ex: Exchange, target: Upstream, endpoint: Endpoint) -> bool:
     """Use a kept connection, or open one; False: there is no room."""
-    if target.protocol == HTTP2 or (target.protocol == AUTO and ex.head.grpc):
+    if target.protocol == HTTP2 or (target.protocol == AUTO and _shares(ex, endpoint)):
         return _share(ex, target, endpoint)
     kept = target.take(endpoint)
     if kept is not None:
@@ -54,6 +57,14 @@ def _find(ex: Exchange, target: Upstream, endpoint: Endpoint) -> bool:
         return False
     _open(ex.worker, target, endpoint, ex)
     return True
+
+
+def _shares(ex: Exchange, endpoint: Endpoint) -> bool:
+    """Tell whether HTTP/2 is spoken where the configuration leaves that open.
+
+    Over TLS the upstream decides; as long as it is not known how, requests wait together for its word.
+    """
+    return ex.head.grpc if endpoint.credentials is None else endpoint.speaks != HTTP1
 
 
 def _share(ex: Exchange, target: Upstream, endpoint: Endpoint) -> bool:
@@ -76,22 +87,84 @@ def _share(ex: Exchange, target: Upstream, endpoint: Endpoint) -> bool:
 
 async def _dial_shared(connection: SharedConnection) -> None:
     """Open a connection, then send the requests that wait for it."""
+    target = connection.target
+    endpoint = connection.endpoint
+    loop = connection.worker.loop
+    credentials = endpoint.credentials
     try:
-        await dial.reach(
-            connection.worker.loop, connection, connection.endpoint, connection.target.connect_timeout
-        )
+        if credentials is None:
+            await dial.reach(loop, connection, endpoint, target.connect_timeout)
+        else:
+            transport = await dial.secure(
+                loop, endpoint, credentials, target.connect_timeout, target.protocol
+            )
+            if target.protocol == AUTO and transport.chosen != "h2":
+                _descend(connection, transport)
+                return
+            endpoint.speaks = HTTP2
+            transport.open(connection)
     except (TimeoutError, OSError, UnicodeError) as error:
         waiting = connection.waiting
         connection.waiting = []
         connection.never_made()
+        _tell_tls(connection.worker, target, error)
         for ex in waiting:
             if not ex.over:
-                _not_connected(ex, connection.endpoint, dial.failure_of(error))
+                _not_connected(ex, endpoint, dial.failure_of(error))
         return
     except asyncio.CancelledError:
         connection.never_made()
         raise
     connection.stands()
+
+
+def _descend(connection: SharedConnection, transport: TlsTransport) -> None:
+    """The upstream has chosen HTTP/1.1: one request goes on here, the others look for connections anew."""
+    target = connection.target
+    endpoint = connection.endpoint
+    endpoint.speaks = HTTP1
+    waiting = connection.waiting
+    connection.waiting = []
+    target.open += 1
+    made = UpstreamConnection(connection.worker, target, endpoint, _CONNECT)
+    transport.open(made)
+    connection.never_made()
+    target.cells.opened += 1
+    first: Exchange | None = None
+    for ex in waiting:
+        if ex.over:
+            continue
+        if first is None:
+            first = ex
+            made.begin(ex)
+        else:
+            take(ex)
+    if first is None:
+        made.release(True)
+
+
+def _ascend(connection: UpstreamConnection, transport: TlsTransport, ex: Exchange) -> None:
+    """The upstream, which spoke HTTP/1.1 before, has chosen HTTP/2."""
+    target = connection.target
+    endpoint = connection.endpoint
+    endpoint.speaks = HTTP2
+    target.open += 1
+    made = SharedConnection(connection.worker, target, endpoint, _CONNECT)
+    endpoint.shared.append(made)
+    if not ex.over:
+        made.begin(ex)
+    transport.open(made)
+    connection.never_made()
+    made.stands()
+
+
+def _tell_tls(worker: Worker, target: Upstream, error: BaseException) -> None:
+    """Write down what was wrong with an upstream's TLS: the answer says only of what kind it was."""
+    if isinstance(error, ssl.SSLError):
+        failure = upstream_failure(error)
+        worker.log.event(
+            "warning", "upstream_tls", message=words(error), kind=failure.kind, upstream=target.name
+        )
 
 
 class _Queued(Waiter):
@@ -124,14 +197,26 @@ def _open(worker: Worker, target: Upstream, endpoint: Endpoint, ex: Exchange) ->
 
 async def _dial(connection: "UpstreamConnection", ex: Exchange) -> None:
     """Open a connection, then send the exchange's request on it."""
+    target = connection.target
+    endpoint = connection.endpoint
+    loop = connection.worker.loop
+    credentials = endpoint.credentials
     try:
-        await dial.reach(
-            connection.worker.loop, connection, connection.endpoint, connection.target.connect_timeout
-        )
+        if credentials is None:
+            await dial.reach(loop, connection, endpoint, target.connect_timeout)
+        else:
+            transport = await dial.secure(
+                loop, endpoint, credentials, target.connect_timeout, target.protocol
+            )
+            if target.protocol == AUTO and transport.chosen == "h2":
+                _ascend(connection, transport, ex)
+                return
+            transport.open(connection)
     except (TimeoutError, OSError, UnicodeError) as error:
         connection.never_made()
+        _tell_tls(connection.worker, target, error)
         if not ex.over:
-            _not_connected(ex, connection.endpoint, dial.failure_of(error))
+            _not_connected(ex, endpoint, dial.failure_of(error))
         return
     except asyncio.CancelledError:
         connection.never_made()

@@ -50,6 +50,8 @@ class PathEnding(CallEnding):
             upstream.close()
         _let_arrive(ex)
         if side & CLIENT:
+            if not close.close_notify:
+                ex.client.unannounced()
             ex.client.close(close.goaway)
             finish(ex)
         else:

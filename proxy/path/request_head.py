@@ -10,7 +10,7 @@ from proxy.performer import Then
 from proxy.wire.h1_head import Head
 from proxy.worker import Live, Releasable, Worker
 from rules import phases
-from rules.facts import GRPC, HTTP1, HTTP2, WEBSOCKET, Facts
+from rules.facts import GRPC, HTTP1, HTTP2, WEBSOCKET, ClientCertificate, Facts
 from rules.index import Index
 
 
@@ -35,7 +35,11 @@ class Intake:
         self.index: Index = live.snapshot.index_for(listener.name)
         self.opened_version: int = live.snapshot.version
         self.source: str = ""  # the client's address as text
-        self.forward: bytes = forwarding.VIA  # header lines that every request of this connection gets
+        self.forward: bytes = b""  # header lines that every request of this connection gets
+        self.tls: bool = False  # the client speaks TLS
+        self.sni: bytes | None = None
+        self.certificate: ClientCertificate | None = None  # that the client has shown
+        self.shown: bytes | None = None  # what upstreams are told of it; None: nothing
         self.protocol: int = HTTP1  # that this client speaks, a bit of rules.facts
         self.requests: int = 0
         self.held: bool = False  # faults of the connection keep it from being read
@@ -46,12 +50,29 @@ class Intake:
     def came_from(self, source: str) -> None:
         """Note who the client is."""
         self.source = source
-        self.forward = forwarding.lines_for(source)
+        self._note()
 
     def speaks(self, protocol: int) -> None:
         """Note which protocol the client has turned out to speak."""
         self.protocol = protocol
-        self.forward = forwarding.lines_for(self.source, protocol == HTTP2)
+        self._note()
+
+    def asked_for(self, server_name: bytes) -> None:
+        """Note that the client speaks TLS, and the name in its ClientHello (b"": none)."""
+        self.tls = True
+        self.sni = server_name or None
+        self._note()
+
+    def showed(self, certificate: ClientCertificate | None, told: bytes | None) -> None:
+        """Note the certificate that the client has shown, and what upstreams are told of it."""
+        self.certificate = certificate
+        self.shown = told
+        self._note()
+
+    def _note(self) -> None:
+        """Write the lines that all requests of this connection get."""
+        scheme = forwarding.HTTPS if self.tls else forwarding.HTTP
+        self.forward = forwarding.lines_for(self.source, self.protocol == HTTP2, scheme, self.shown or b"")
 
     def renew(self) -> None:
         """Take up the rules that are in force now."""
@@ -74,6 +95,9 @@ class Intake:
             ex.proofs = self.proofs
             self.proofs = None
         ex.forward = self.forward
+        if self.tls:
+            ex.scheme = forwarding.HTTPS
+            ex.certificate = self.shown
         ex.trusted_hops = listener.trusted_hops
         forwarding.identify(ex, head)
         if route is not None:
@@ -117,6 +141,7 @@ class Intake:
             protocols |= WEBSOCKET
         source = forwarding.true_source(self.source, head, self.listener.trusted_hops)
         facts = Facts(self.listener.name, source, protocols)
+        self._add_tls(facts)
         facts.upstream = ex.target.name if ex.target is not None else ""
         facts.method = head.method
         facts.host = head.host
@@ -128,4 +153,11 @@ class Intake:
 
     def connection_facts(self) -> Facts:
         """Gather what rules may ask about the connection alone."""
-        return Facts(self.listener.name, self.source, self.protocol)
+        facts = Facts(self.listener.name, self.source, self.protocol)
+        self._add_tls(facts)
+        return facts
+
+    def _add_tls(self, facts: Facts) -> None:
+        facts.tls = self.tls
+        facts.sni = self.sni
+        facts.client_certificate = self.certificate

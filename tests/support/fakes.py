@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from proxy.listener import PROTOCOLS, Listener, Route, Target
+from proxy.listener import PROTOCOLS, TLS_MODES, Listener, Route, Target
 from proxy.logs import Log
 from proxy.metrics.cells import ListenerCells, UpstreamCells
 from proxy.net.pool import ROUND_ROBIN, Endpoint, Upstream
@@ -223,6 +223,8 @@ class Stage:
             30.0,
             protocol=PROTOCOLS[options.get("protocol", "auto")],
         )
+        self.listener.tls_mode = TLS_MODES[options.get("tls", "none")]
+        self.listener.keeper = options.get("keeper")
 
     def client(self, address: str = "192.0.2.7") -> FakeTransport:
         """A client connects."""

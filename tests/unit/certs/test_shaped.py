@@ -108,8 +108,7 @@ class Pair:
                 self.down.write(records.split(flight)[0] + shaped.alert(alert))
                 at = "done"
             elif at == FINISHED and complete:
-                below13 = (self.client.version() or "") < "TLSv1.3"
-                self.down.write((flight if below13 else b"") + shaped.alert(alert))
+                self.down.write(flight + shaped.alert(alert))
                 at = "done"
             elif at != "done":
                 self.down.write(flight)

@@ -88,7 +88,7 @@ def test_unknown_commands_come_back_as_unknown() -> None:
             "misrule: no such option '--verison'. Did you mean '--version'? (see `misrule --help`)",
         ),
         (["rnu"], "misrule: no such command 'rnu'"),
-        (["run", "--acces", "all"], "misrule run: no such option '--acces'. Did you mean '--access'?"),
+        (["run", "--lisen", ":0"], "misrule run: no such option '--lisen'. Did you mean '--listen'?"),
         (["run"], "misrule run: missing option --listen (or --config FILE) (see `misrule run --help`)"),
         (["run", "--listen", ":0"], "misrule run: missing option --upstream (or --config FILE)"),
         (["check"], "misrule check: missing argument 'PATH...'"),

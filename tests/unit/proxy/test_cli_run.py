@@ -70,6 +70,7 @@ def test_every_option_has_a_variable(served: list[Config]) -> None:
         "MISRULE_RULES": f"a{os.pathsep}b",
         "MISRULE_ADMIN": ":0",
         "MISRULE_ADMIN_TOKEN_FILE": "token",
+        "MISRULE_CERTS": "certs",
         "MISRULE_ACCESS": "none",
         "MISRULE_LOG_LEVEL": "error",
         "MISRULE_LOG_FORMAT": "text",

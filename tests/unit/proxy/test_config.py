@@ -33,7 +33,9 @@ listeners:
     protocol: http
     trusted_hops: 2
     limits: {head_size: 16KiB, headers: 50, connections: 200, drain: 1MiB}
-    timeouts: {head: 2s, idle: 1m, drain: 500ms}
+    timeouts: {head: 2s, handshake: 3s, idle: 1m, drain: 500ms}
+    tls: {mode: auto, certificate: a.pem, key: a.key, client_auth: required, client_ca: ca.pem,
+          min_version: 1.3}
     routes:
       - match: {host: {suffix: .example}, path: {prefix: /pay}, headers: {X-Canary: "true"}}
         upstreams: [{upstream: stable, weight: 95}, {upstream: canary, weight: 5}]
@@ -47,11 +49,13 @@ upstreams:
     timeouts: {connect: 1s, response_head: 2s, idle: 3s}
     pool: {max_connections: 10, max_idle: 0}
     retry: {reused_connection: false, attempts: 2}
+    tls: {ca: up.pem, crl: up.crl, server_name: up.example, certificate: me.pem}
     health:
       {http: /healthz, host: h, expect: [200, 300-399], interval: 2s, timeout: 500ms, healthy_after: 1,
        unhealthy_after: 5, when_all_unhealthy: fail}
   canary: {address: "unix:/run/canary.sock"}
 rules: [rules.yaml, rules.d]
+certs: {dir: certs}
 admin: {address: "0.0.0.0:9905", token_file: token, hosts: [misrule.example]}
 health: {}
 workers: 1
@@ -79,7 +83,7 @@ def test_a_small_file_gets_the_documented_defaults() -> None:
     listener, upstream = config.listeners[0], config.upstreams["default"]
     assert listener.address == "0.0.0.0:8080"
     assert listener.limits == options.Limits(65536, 100, 10_000, 16 * 1024 * 1024)
-    assert listener.timeouts == options.ListenerTimeouts(10.0, 300.0, 30.0)
+    assert listener.timeouts == options.ListenerTimeouts(10.0, 10.0, 300.0, 30.0)
     assert listener.routes[0].targets == (("default", 1),)
     assert listener.routes[0].match.catches_all
     assert (upstream.name, upstream.addresses, upstream.weights) == ("default", ["127.0.0.1:3000"], [1])
@@ -109,7 +113,9 @@ def test_a_full_file_is_read_to_the_last_option() -> None:
     web, local = config.listeners
     assert (web.address, web.protocol, web.trusted_hops) == ("[::1]:8080", "http", 2)
     assert web.limits == options.Limits(16384, 50, 200, 1 << 20)
-    assert web.timeouts == options.ListenerTimeouts(2.0, 60.0, 0.5)
+    assert web.timeouts == options.ListenerTimeouts(2.0, 3.0, 60.0, 0.5)
+    assert web.tls == options.ListenerTls("auto", "a.pem", "a.key", "required", "ca.pem", False, "1.3")
+    assert local.tls.mode == "none"
     assert web.routes[0].targets == (("stable", 95), ("canary", 5))
     assert web.routes[0].match.host == Text("suffix", ".example")
     assert web.routes[0].match.path == Text("prefix", "/pay")
@@ -120,6 +126,9 @@ def test_a_full_file_is_read_to_the_last_option() -> None:
     assert (stable.addresses, stable.weights) == (["a.example:80", "b.example:80"], [1, 3])
     assert (stable.protocol, stable.balance) == ("http1", "least_requests")
     assert stable.timeouts == options.UpstreamTimeouts(1.0, 2.0, 3.0)
+    assert stable.tls == options.UpstreamTls(True, "up.pem", "up.crl", "up.example", "me.pem")
+    assert config.upstreams["canary"].tls is None
+    assert config.certs == options.CertsConfig("certs")
     assert stable.pool == options.PoolConfig(10, 0)
     assert stable.retry == options.RetryConfig(False, 2)
     expect = ((200, 200), (300, 399))
@@ -143,6 +152,11 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     assert config.rules == [str(tmp_path / "rules.yaml"), str(tmp_path / "rules.d")]
     assert config.admin is not None
     assert config.admin.token_file == str(tmp_path / "token")
+    web, upstream = config.listeners[0].tls, config.upstreams["stable"].tls
+    assert (web.certificate, web.client_ca) == (str(tmp_path / "a.pem"), str(tmp_path / "ca.pem"))
+    assert upstream is not None
+    assert (upstream.crl, upstream.key) == (str(tmp_path / "up.crl"), "")
+    assert config.certs.dir == str(tmp_path / "certs")
 
 
 def test_a_file_that_cannot_be_read_is_one_problem(tmp_path: Path) -> None:
@@ -159,7 +173,7 @@ listeners:
   - name: Web
     address: 0.0.0.0:80800
     protocol: tcp
-    tls: {mode: terminate}
+    tls: {mode: terminating}
     limits: {head_size: 64, headrs: 3}
     timeouts: {head: 10}
     routes:
@@ -176,7 +190,8 @@ log: {acess: all}
         '4:14: listeners[0].address: a port is a number from 0 to 65535, got "80800" in "0.0.0.0:80800"',
         '5:15: listeners[0].protocol: "tcp" is not supported by this version yet; expected auto, '
         "http, http1 or http2",
-        '6:5: listeners[0].tls: "tls" is not supported by this version (TLS comes later)',
+        "6:17: listeners[0].tls.mode: expected none, terminate or auto, got "
+        '"terminating"; did you mean "terminate"?',
         "7:25: listeners[0].limits.head_size: expected a size such as 100B, 64KiB or 1MB, got 64; a bare "
         "number has no unit: use B, KB, MB, GB, KiB, MiB or GiB",
         '7:29: listeners[0].limits.headrs: unknown key "headrs"; did you mean "headers"?',
@@ -196,7 +211,6 @@ log: {acess: all}
     ("line", "problem"),
     [
         ("dns: {}", '5:1: dns: "dns" is not supported by this version'),
-        ("certs: {}", '5:1: certs: "certs" is not supported by this version'),
         ("state_dir: /x", '5:1: state_dir: "state_dir" is not supported by this version'),
         ("tracing: {}", '5:1: tracing: "tracing" is not supported by this version'),
         ("workers: 2", "5:10: workers: 2: more than one worker is not supported by this version yet"),
@@ -410,11 +424,9 @@ def test_where_the_command_line_listens(listen: str, address: str, protocol: str
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("https://h", "https:// is not supported by this version yet"),
-        ("grpcs://h", "grpcs:// is not supported by this version yet"),
         ("tcp://h:1", "tcp:// is not supported by this version yet"),
-        ("h:80", "expected http://host:port, h2c:// or grpc://, got"),
-        ("ftp://h", "expected http://host:port, h2c:// or grpc://, got"),
+        ("h:80", "expected http://host:port, https://, h2c://, grpc:// or grpcs://, got"),
+        ("ftp://h", "expected http://host:port, https://, h2c://, grpc:// or grpcs://, got"),
         ("http://h/path", "and no more"),
         ("http://u:p@h", "and no more"),
         ("http://", "has no host"),
@@ -424,6 +436,52 @@ def test_upstreams_that_cannot_be(url: str, words: str) -> None:
     with pytest.raises(BadValue) as raised:
         upstream_address(url)
     assert words in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "address", "protocol"), [("https://h", "h:443", "auto"), ("grpcs://h:1", "h:1", "http2")]
+)
+def test_tls_on_the_command_line(url: str, address: str, protocol: str) -> None:
+    config = from_options("https://:8443", [url], certs="folder")
+    (web,), default = config.listeners, config.upstreams["default"]
+    assert (web.address, web.protocol, web.tls.mode) == ("0.0.0.0:8443", "auto", "terminate")
+    assert (default.addresses, default.protocol, default.tls) == ([address], protocol, options.UpstreamTls())
+    assert config.certs.dir == "folder"
+
+
+def test_upstreams_speak_tls_together() -> None:
+    with pytest.raises(OptionsError, match="either all addresses of one upstream speak TLS, or none"):
+        from_options(":80", ["http://a", "https://b"])
+
+
+TLS = LISTENER + ", tls: "
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (TLS + "{key: k}", "listeners[0].tls.key: a key needs the certificate that it belongs to"),
+        (TLS + "{client_auth: optional}", "listeners[0].tls.client_auth: client certificates need client_ca"),
+        (TLS + "{client_ca: c}", "listeners[0].tls.client_ca: client_ca needs client_auth: optional or"),
+        (TLS + "{forward_client_certificate: true}", "forward_client_certificate needs client_auth"),
+        (TLS + "{mode: none, key: k}", "listeners[0].tls.key: with mode: none TLS does not end here"),
+        (TLS + "{min_version: 1.1}", "listeners[0].tls.min_version: expected 1.2 or 1.3, got 1.1"),
+    ],
+)
+def test_listeners_over_tls_that_cannot_be(text: str, found: str) -> None:
+    assert found in "; ".join(problems(SMALL.replace(LISTENER, text)))
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("{key: k}", "upstreams.default.tls.key: a key needs the certificate that it belongs to"),
+        ("{verify: false, ca: c}", "upstreams.default.tls.ca: with verify: false nothing is verified"),
+        ("{server_name: a b}", "upstreams.default.tls.server_name: expected a host name without port"),
+    ],
+)
+def test_upstreams_over_tls_that_cannot_be(text: str, found: str) -> None:
+    assert found in "; ".join(problems(SMALL.replace("{address:", f"{{tls: {text}, address:")))
 
 
 def test_options_make_one_listener_and_one_upstream() -> None:
@@ -439,7 +497,7 @@ def test_admin_is_off_unless_asked_for() -> None:
 
 def test_every_wrong_option_is_named_at_once() -> None:
     with pytest.raises(OptionsError) as raised:
-        from_options("80", ["https://a", "x"], admin=":9905", access="al", log_level="loud", log_format="xml")
+        from_options("80", ["tcp://a", "x"], admin=":9905", access="al", log_level="loud", log_format="xml")
     names = [line.partition(":")[0] for line in raised.value.lines]
     assert sorted(names) == [
         "--access", "--admin", "--listen", "--log-format", "--log-level", "--upstream", "--upstream",
