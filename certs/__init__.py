@@ -8,6 +8,7 @@
 ``mint.py``         makes leaves
 ``sha1.py``         signs them as nobody should
 ``revocation.py``   the CRL and OCSP responses
+``responder.py``    answers those who ask over HTTP for the CRL or by OCSP
 ``cache.py``        leaves at hand, minted off the event loop
 ``contexts.py``     TLS contexts of servers and clients: versions, ciphers, trust
 ``files.py``        certificates and keys that the user supplies
