@@ -12,7 +12,6 @@ from rules.actions import (
     CUT_ALERT,
     CUT_PAUSE,
     CUT_RESET,
-    FINISHED,
     THEN_CONTINUE,
     Action,
     Close,
@@ -62,6 +61,7 @@ class HandshakeFaults(ConnectionFaults):
         self.place: int = CLIENT_HELLO
         self.cuts: list[CutHandshake] = []  # that act further on ...
         self.cutters: list[Chosen] = []  # ... and whose they are
+        self.owed: list[Chosen] = []  # have shaped the handshake; their proof waits for their cut
 
     def acts_at(self, place: int) -> bool:
         """Tell whether anything is to happen there."""
@@ -100,13 +100,14 @@ class HandshakeFaults(ConnectionFaults):
         shaped = self._shape(action)
         if self.connection.shape is None:
             self.connection.shape = ShapeHandshake()  # also what only cuts must be able to send alerts
-        if cut is None or cut.at == FINISHED:
+        if cut is None:
             if shaped:
                 self.act(chosen)
-            elif cut is None:
+            else:
                 chosen.cancel()  # others before it have said all that it says
-        if cut is None:
             return False
+        if shaped:
+            self.owed.append(chosen)
         if cut.at == CLIENT_HELLO:
             return self._cut(chosen, cut)
         self.cuts.append(cut)
@@ -163,5 +164,9 @@ class HandshakeFaults(ConnectionFaults):
             self.connection.reset()
 
     def over(self) -> None:
+        for chosen in self.owed:
+            if chosen.pending:  # the handshake did not come to its cut
+                self.act(chosen)
+        self.owed = []
         self.plan.release()
         self.connection.faults_over()

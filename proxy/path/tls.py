@@ -28,6 +28,7 @@ from proxy.wire.hello import (
     HelloError,
     HelloReader,
     alert_record,
+    greets,
 )
 from proxy.worker import Worker
 from rules.actions import CLIENT_HELLO, FINISHED, SERVER_HELLO
@@ -82,6 +83,8 @@ class Handshaking(Shaken):
 
     def data_received(self, data: bytes) -> None:
         """Read the ClientHello, or go on with the handshake."""
+        if self.state == CLOSED:
+            return
         try:
             if self.state == HELLO and not self._held():
                 self._read(data)
@@ -225,7 +228,7 @@ class Handshaking(Shaken):
             self.fail(identity.client_failure(error), identity.words(error), 0)
             return
         flight = handshake.flight()
-        if flight and not self.answered:
+        if flight and not self.answered and greets(flight):
             self.answered = True
             faults = self.faults
             if faults is not None and faults.acts_at(SERVER_HELLO):
@@ -306,13 +309,16 @@ class Handshaking(Shaken):
         self.close()
 
     def _note(self, kind: str, text: str) -> None:
+        """Write down that the handshake has failed; where a rule has shaped it, that is no real failure."""
         intake = self.intake
-        self.worker.cells.failed(self.listener.name, "", kind)
+        if self.shape is None:
+            self.worker.cells.failed(self.listener.name, "", kind)
         self.worker.log.event(
             "info",
             "handshake_failed",
             message=text,
             kind=kind,
+            injected=self.shape is not None,
             listener=self.listener.name,
             client=intake.source,
             sni=intake.sni.decode("latin-1") if intake.sni is not None else "",
@@ -323,9 +329,12 @@ class Handshaking(Shaken):
         self.reset()
 
     def close(self) -> None:
+        """Send FIN, and read on for a while: data that nobody reads makes RST, which destroys an alert."""
         if self.state < SECURED:
             self.state = CLOSED
-            self.raw.close()
+            self.since = self.worker.timers.now()
+            if not self.raw.is_closing():
+                self.raw.write_eof()
 
     def unannounced(self) -> None:
         """There is no close_notify before the handshake is complete."""
@@ -336,12 +345,17 @@ class Handshaking(Shaken):
             sockets.reset(cast(asyncio.WriteTransport, self.raw))
 
     def shut(self) -> None:
-        self.close()
+        if self.state != SECURED:
+            self.state = CLOSED
+            self.raw.close()
 
     # --- what the worker asks
 
     def sweep(self, now: float) -> None:
-        if self._held():
+        if self.state == CLOSED:
+            if now - self.since > self.listener.drain_timeout:
+                self.raw.close()
+        elif self._held():
             self.since = now
         elif now - self.since > self.listener.handshake_timeout:
             self.fail(errors.TLS_TIMEOUT, "the handshake was not complete in time", 0)

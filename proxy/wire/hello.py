@@ -25,6 +25,9 @@ _LARGEST_RECORD: Final = 16384
 # Records of one byte would make five of header for each: nobody does that, and it would multiply LIMIT.
 _MOST_BYTES: Final = 2 * LIMIT
 
+# The random of a ServerHello that is a HelloRetryRequest (RFC 8446, section 4.1.3).
+_RETRY: Final = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
+
 _SERVER_NAME: Final = 0
 _ALPN: Final = 16
 _SESSION_TICKET: Final = 35  # RFC 5077
@@ -44,8 +47,13 @@ class HelloError(ProtocolError):
 
 
 def alert_record(alert: int) -> bytes:
-    """Write a fatal alert as it is sent before keys are agreed on."""
-    return bytes([21, 3, 3, 0, 2, 2, alert])
+    """Write an alert as it is sent before keys are agreed on; close_notify and user_canceled are warnings."""
+    return bytes([21, 3, 3, 0, 2, 1 if alert in (0, 90) else 2, alert])
+
+
+def greets(flight: bytes) -> bool:
+    """Tell whether a server's flight begins with a ServerHello, and not with a HelloRetryRequest."""
+    return flight[0] == HANDSHAKE and flight[5:6] == b"\2" and flight[11:43] != _RETRY
 
 
 class ClientHello:

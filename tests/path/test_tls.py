@@ -211,7 +211,7 @@ async def test_no_certificate_to_be_had(name: str) -> None:
     peer.say()
     await scene.stage.turn()
     assert peer.transport.taken() == ALERT + b"\x70"  # unrecognized_name
-    assert peer.transport.closing
+    assert peer.transport.ended
     assert scene.failures == {"tls_no_certificate": 1}
     peer.transport.lost()
     scene.nothing_left()
@@ -226,7 +226,7 @@ async def test_junk_gets_an_alert(data: bytes, alert: int) -> None:
     client = scene.stage.client()
     client.gives(data)
     assert client.taken() == ALERT + bytes([alert])
-    assert client.closing
+    assert client.ended
     assert scene.failures == {"tls_bad_hello": 1}
     (line,) = scene.stage.logged("handshake_failed")
     assert (line["kind"], line["client"], line["listener"]) == ("tls_bad_hello", "192.0.2.7", "web")
@@ -246,9 +246,9 @@ async def test_a_handshake_has_its_time() -> None:
     client = scene.stage.client()
     client.gives(b"\x16\3\1")
     scene.stage.sweep(9.9)
-    early = client.closing
+    early = client.ended
     scene.stage.sweep(1)
-    assert (early, client.closing) == (False, True)
+    assert (early, client.ended) == (False, True)
     assert scene.failures == {"tls_timeout": 1}
     client.lost()
     scene.nothing_left()
@@ -261,7 +261,7 @@ async def test_no_version_in_common() -> None:
     with pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION"):
         peer.shake()
     assert scene.failures == {"tls_no_match": 1}
-    assert peer.transport.closing
+    assert peer.transport.ended
 
 
 def _only_13() -> ssl.SSLContext:
@@ -283,7 +283,7 @@ async def test_a_client_that_does_not_trust_us_says_so() -> None:
 async def test_too_many_connections() -> None:
     scene = Scene(max_connections_in=0)
     client = scene.stage.client()
-    assert client.closing
+    assert client.ended
     assert scene.failures == {"too_many_connections": 1}
     client.lost()
     scene.nothing_left()
@@ -372,7 +372,7 @@ async def test_a_close() -> None:
     peer = scene.connect()
     peer.hear()
     peer.say()
-    assert peer.transport.closing
+    assert peer.transport.ended
     assert not peer.transport.aborted
 
 
@@ -474,8 +474,8 @@ async def test_an_end_at_each_place(how: str, place: str) -> None:
     peer = scene.connect()
     peer.shake()
     assert peer.shaken is (place == "finished")
-    assert peer.transport.closing
     assert peer.transport.aborted is (how == "reset")
+    assert peer.transport.ended is (how == "close")
     peer.transport.lost()
     assert injected(scene) == [1]
     assert scene.failures == {}
@@ -489,7 +489,7 @@ async def test_an_alert_at_each_place(place: str, newest: ssl.TLSVersion) -> Non
     peer = scene.connect(maximum_version=newest)
     with pytest.raises(ssl.SSLError, match="SSLV3_ALERT_HANDSHAKE_FAILURE"):
         peer.shake()
-    assert peer.transport.closing
+    assert peer.transport.ended
     assert injected(scene) == [1]
 
 
@@ -533,3 +533,55 @@ async def test_a_connection_that_is_open_under_the_name_is_closed() -> None:
     assert peer.ended
     other.hear()
     assert not other.ended
+
+
+# --- the end of a handshake, and its proof
+
+
+async def test_an_end_is_read_to_and_no_rst_destroys_the_alert() -> None:
+    scene = Scene(rule("tls: {handshake: {alert: unknown_ca}}"))
+    peer = scene.connect()
+    peer.say()
+    with pytest.raises(ssl.SSLError, match="UNKNOWN_CA"):
+        peer.shake()
+    assert (peer.transport.ended, peer.transport.closing) == (True, False)
+    peer.transport.gives(b"what the client had sent meanwhile")
+    assert peer.transport.taken() == b""
+    peer.transport.ends()
+    assert peer.transport.closing
+    scene.nothing_left()
+
+
+async def test_a_client_that_does_not_end_is_left_after_a_time() -> None:
+    scene = Scene(rule("tls: {handshake: close}"))
+    peer = scene.connect()
+    peer.hear()
+    peer.say()
+    assert (peer.transport.ended, peer.transport.closing) == (True, False)
+    scene.stage.sweep(scene.stage.listener.drain_timeout + 1)
+    assert peer.transport.closing
+    peer.transport.lost()
+    scene.nothing_left()
+
+
+async def test_a_shape_and_a_pause_are_proved_once() -> None:
+    scene = Scene(rule("tls: {max_version: 1.2, handshake: {delay: 1s}, at: finished}"))
+    peer = scene.connect()
+    peer.shake()
+    assert (peer.side.version(), injected(scene)) == ("TLSv1.2", [1])
+    assert scene.stage.logged("injection") == []
+    scene.stage.timers.advance(1)
+    assert (await answered(scene, peer)).count(b"x-misrule: rule=r; fault=tls; ms=1000; ") == 1
+    assert [line["ms"] for line in scene.stage.logged("injection")] == [1000]
+
+
+async def test_a_shape_is_proved_though_its_pause_never_came() -> None:
+    scene = Scene(rule("tls: {max_version: 1.2, handshake: {delay: 1s}, at: finished}"))
+    peer = scene.connect(minimum_version=ssl.TLSVersion.TLSv1_3)
+    with pytest.raises(ssl.SSLError):
+        peer.shake()
+    peer.transport.lost()
+    assert injected(scene) == [1]
+    assert len(scene.stage.logged("injection")) == 1
+    assert scene.failures == {}  # a rule has made it fail
+    scene.nothing_left()
