@@ -158,14 +158,11 @@ class ClientConnection(Carrier):
         if not isinstance(side, ClientStream):
             return
         if event == DATA:
-            incoming = side.incoming
-            incoming.put(codec.piece)
-            padding = codec.flow - len(codec.piece)
+            piece = codec.piece
+            padding = codec.flow - len(piece)
             if padding:
                 codec.credit(codec.stream, padding)
-            if codec.end:
-                incoming.end(None)
-            side.go_on_reading()
+            side.took_content(piece, codec.end)
         elif event == END:
             side.incoming.end(None)
             side.go_on_reading()

@@ -53,6 +53,32 @@ class ClientStream(ClientSide):
 
     # --- the request
 
+    def took_content(self, piece: bytes, ended: bool) -> None:
+        """Content of the request has come; ``ended``: the last."""
+        ex = self.ex
+        incoming = self.incoming
+        if ex is None or not incoming.empty or not self._flows(ex):
+            incoming.put(piece)
+            if ended:
+                incoming.end(None)
+            self.go_on_reading()
+            return
+        incoming.content += len(piece)  # nothing asks about it: it need not lie here on its way
+        upstream = ex.upstream
+        if upstream is not None:
+            upstream.body(piece)
+        if ended:
+            incoming.ended = incoming.done = True
+            request_body.finish(ex, incoming)
+        else:
+            self._credit()
+
+    def _flows(self, ex: Exchange) -> bool:
+        """Tell whether no rule is there and nothing holds back what comes now."""
+        if ex.plan is not None or ex.request_shaping is not None or self.advancing or self.reasons:
+            return False
+        return ex.body_open and not (ex.body_held or ex.over or ex.request_done)
+
     def go_on_reading(self) -> None:
         ex = self.ex
         if self.advancing or ex is None:
@@ -64,6 +90,10 @@ class ClientStream(ClientSide):
                     break
         finally:
             self.advancing = False
+        self._credit()
+
+    def _credit(self) -> None:
+        """Tell the client, in time, that its window is free again."""
         passed = self.incoming.content - self.credited
         if passed:
             self.credited += passed

@@ -214,23 +214,17 @@ class UpstreamConnection(Connection):
                 codec.credit(codec.stream, padding)
             side.took_content(piece, codec.end)
             return
-        ex = side.ex
-        incoming = side.incoming
         if event == END:
-            incoming.end(None)
+            side.took_end(None)
         elif event == TRAILERS:
-            incoming.end(codec.block)
+            side.took_end(codec.block)
         elif event == INTERIM:
-            if ex is not None:
-                phase.interim(ex, response_head(codec.block, self.worker.live.response_names, True))
-            return
+            if side.ex is not None:
+                phase.interim(side.ex, response_head(codec.block, self.worker.live.response_names, True))
         elif event == RESET:
             side.was_reset(codec.code, codec.kind == "" and codec.goaway_received)
-            return
         elif event == WRITABLE:
             side.writable()
-            return
-        side.go_on_reading()
 
     def _broken(self, error: H2Error) -> None:
         """The upstream broke the protocol."""

@@ -121,6 +121,18 @@ class UpstreamStream(UpstreamSide):
         else:
             self._credit()
 
+    def took_end(self, trailers: Block | None) -> None:
+        """The answer has ended behind what came."""
+        ex = self.ex
+        incoming = self.incoming
+        direct = ex is not None and ex.plan is None and incoming.empty and self._flows(ex)
+        incoming.end(trailers)
+        if direct and ex is not None:
+            incoming.done = True
+            response_body.finish(ex, incoming)
+        else:
+            self.go_on_reading()
+
     def _flows(self, ex: Exchange) -> bool:
         """Tell whether nothing came before and nothing holds back what comes now."""
         return not (self.advancing or self.reasons or ex.response_held or ex.over or self.head is not None)
