@@ -73,6 +73,12 @@ def request_head(block: Block, names: Names, ended: bool) -> Head:
 
 
 def _request_head(block: Block, names: Names, ended: bool) -> Head:
+    like = block.like
+    if like is not None:
+        head = _changed(request_head(like, names, ended), block)
+        head.target = head.origin = block.path
+        head.path, _, head.query = block.path.partition(b"?")
+        return head
     head = Head(b"")
     head.block = block
     head.method = block.method
@@ -181,6 +187,7 @@ def _changed(head: Head, block: Block) -> Head:
     made.fields = head.fields
     made.grpc = head.grpc
     made.expect_continue = head.expect_continue
+    made.ours = head.ours
     return made
 
 

@@ -26,6 +26,7 @@ from proxy.wire.h2_names import (
     meaning_of,
     path_is_valid,
 )
+from proxy.wire.hpack_tables import STATIC
 
 # How a field may be written (RFC 7541, sections 6.2 and 7.1).
 LITERAL: Final = 0  # it came as a literal that was not indexed: write it so
@@ -37,6 +38,7 @@ REQUEST: Final = 0
 RESPONSE: Final = 1
 CONNECT_REQUEST: Final = 2  # a request where extended CONNECT is allowed (RFC 8441)
 SENDING: Final = 3  # one of our own: not judged
+ALIKE: Final = 4  # another block that was judged, but for its path
 
 _USUAL: Final = METHOD | PATH | SCHEME
 _EXTENDED: Final = METHOD | PATH | SCHEME | PROTOCOL
@@ -52,12 +54,13 @@ class Field:
     ``fault`` names what is wrong with it, a name of ``STREAM_KINDS``; "" when nothing is.
     """
 
-    __slots__ = ("fault", "meaning", "name", "seen", "size", "value", "writing")
+    __slots__ = ("fault", "meaning", "name", "number", "seen", "size", "value", "writing")
 
     def __init__(self, name: bytes, value: bytes, writing: int) -> None:
         self.name: bytes = name
         self.value: bytes = value
         self.writing: i64 = writing  # LITERAL, INDEXED or NEVER
+        self.number: i64 = 0  # its index in the static table, 0 where it is not there
         self.seen: i64 = 0  # how often an encoder thought about indexing it
         self.size: i64 = len(name) + len(value) + 32
         meaning = meaning_of(name)
@@ -77,20 +80,43 @@ class Field:
         return self.writing == NEVER
 
 
+def _static_fields() -> list[Field]:
+    """Make the fields of the static table (RFC 7541, appendix A)."""
+    fields: list[Field] = []
+    for name, value in STATIC:
+        field = Field(name, value, INDEXED)
+        fields.append(field)
+        field.number = len(fields)
+    return fields
+
+
+STATIC_FIELDS: Final[list[Field]] = _static_fields()
+
+
 class _Interned:
     """The fields that are, or may be, in dynamic tables: the same bytes are the same object everywhere."""
 
     def __init__(self) -> None:
         self.fields: dict[bytes, dict[bytes, Field]] = {}  # by name, by value
         self.size: i64 = 0
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all but the static table."""
+        self.fields.clear()
+        self.size = 0
+        for field in STATIC_FIELDS:
+            self.put(field)
 
     def add(self, field: Field) -> None:
         if field.size > _FIELD_SIZE:
             return
         if self.size + field.size > _INTERNED_SIZE:
-            self.fields.clear()
-            self.size = 0
+            self.clear()
         self.size += field.size
+        self.put(field)
+
+    def put(self, field: Field) -> None:
         of_name = self.fields.get(field.name)
         if of_name is None:
             self.fields[field.name] = {field.value: field}
@@ -137,6 +163,7 @@ class Block:
         "head_names",
         "host",
         "length",
+        "like",
         "method",
         "path",
         "protocol",
@@ -172,8 +199,12 @@ class Block:
         self.encoded: bytes = b""
         self.encoded_by: object | None = None
         self.encoded_epoch: i64 = 0
+        self.like: Block | None = None  # the block that it is but for its path, see alike()
+        self.seen: i64 = 0  # the pseudo-headers that it has, bits of h2_names
+        if rules == ALIKE:
+            return
         seen = self._read()
-        self.seen: i64 = seen  # the pseudo-headers that it has, bits of h2_names
+        self.seen = seen
         if seen:
             self.trailer_error = self.error or "pseudo_in_trailers"
         else:
@@ -185,6 +216,29 @@ class Block:
     def of(fields: list[Field]) -> "Block":
         """Make a block for sending; its fields are taken as they are: lower-case, pseudo-headers first."""
         return Block(fields, SENDING)
+
+    def alike(self, path: Field) -> "Block":
+        """Make the block that is this one, of a request with nothing wrong, but for its (valid) path."""
+        fields = self.fields.copy()
+        for at in range(len(fields)):
+            if fields[at].meaning == PATH:
+                fields[at] = path
+                break
+        made = Block(fields, ALIKE)
+        made.trailer_error = self.trailer_error
+        made.method = self.method
+        made.scheme = self.scheme
+        made.path = path.value
+        made.authority = self.authority
+        made.protocol = self.protocol
+        made.length = self.length
+        made.host = self.host
+        made.content_type = self.content_type
+        made.expect = self.expect
+        made.size = self.size - len(self.path) + len(path.value)
+        made.seen = self.seen
+        made.like = self
+        return made
 
     def get(self, name: bytes) -> bytes | None:
         """Give the value of the first field of this name."""

@@ -9,13 +9,12 @@ from typing import Final
 from mypy_extensions import i64
 
 from proxy.wire.h2_errors import H2Error, h2_error
-from proxy.wire.h2_fields import LITERAL, NEVER, Block, Field, interned
+from proxy.wire.h2_fields import LITERAL, NEVER, STATIC_FIELDS, Block, Field, interned
+from proxy.wire.h2_names import PATH, path_is_valid
 from proxy.wire.hpack_huffman import decode as decode_huffman
-from proxy.wire.hpack_tables import STATIC
 
 TABLE_SIZE: Final = 4096  # bytes: what we offer, and never change
 
-STATIC_FIELDS: Final[list[Field]] = [interned(name, value) for name, value in STATIC]
 _FIRST_DYNAMIC: Final = 62
 
 # What is remembered of one connection: blocks, their bytes encoded and decoded in all, and in one of them.
@@ -30,6 +29,23 @@ _LONG_INTEGER: Final = 28  # bits: no length or index that is longer is good for
 
 def _wrong(text: str) -> H2Error:
     return h2_error("bad_compression", text)
+
+
+# So many blocks of which only the path changes are known at once, and so many are made in vain at most.
+_KEPT_ALIKE: Final = 4
+_TRIES: Final = 64
+
+
+class _Alike:
+    """A request's block that comes with one path after the other: what stands around the path's string."""
+
+    __slots__ = ("before", "behind", "block", "writing")
+
+    def __init__(self, before: bytes, behind: bytes, block: Block, writing: i64) -> None:
+        self.before: bytes = before
+        self.behind: bytes = behind
+        self.block: Block = block
+        self.writing: i64 = writing  # of the path's field
 
 
 class Decoder:
@@ -53,14 +69,28 @@ class Decoder:
         self._size: i64 = 0
         self._limit: i64 = TABLE_SIZE
         self._at: i64 = 0
+        self._value_at: i64 = 0  # where the string of the last literal begins
+        self._alikes: list[_Alike] = []
+        self._tries: i64 = _TRIES
 
     def decode(self, coded: bytes) -> Block:
         """Decode a whole block; raises H2Error, after which the connection cannot go on."""
         known = self.blocks.get(coded)
         if known is not None:
             return known
+        for alike in self._alikes:
+            block = self._like(coded, alike)
+            if block is not None:
+                return block
+        return self._decode(coded)
+
+    def _decode(self, coded: bytes) -> Block:
+        """Decode a block field by field."""
         fields: list[Field] = []
         stable = True
+        path_at: i64 = 0
+        path_end: i64 = 0
+        path_writing: i64 = LITERAL
         left = self._list_size
         size: i64 = len(coded)
         at: i64 = 0
@@ -79,18 +109,52 @@ class Decoder:
                 at = self._at
                 if first & 192 == 64:
                     stable = False
+                elif field.meaning == PATH and first & 128 == 0:
+                    path_at = self._value_at
+                    path_end = at
+                    path_writing = field.writing
             left -= field.size
             if left >= 0:
                 fields.append(field)
             elif left < self._bomb:
                 raise h2_error("header_bomb", "a header block that is a multiple of what is allowed")
         block = Block(fields, self._rules)
-        if left < 0:
+        if left < 0 or len(fields) > self._most_fields:
+            self._too_much(block, left < 0)
+        self._remember(coded, block, stable)
+        if path_at and stable and self._tries > 0 and not block.error and block.path[:1] == b"/":
+            self._expect_more(_Alike(coded[:path_at], coded[path_end:], block, path_writing))
+        return block
+
+    def _too_much(self, block: Block, large: bool) -> None:
+        """Judge a block that is too large, or may have too many fields."""
+        if large:
             block.error = block.trailer_error = "head_too_large"
-        elif len(fields) > self._most_fields and block.count() > self._most_fields:
+        elif block.count() > self._most_fields:
             block.error = block.error or "too_many_fields"
             block.trailer_error = block.trailer_error or "too_many_trailers"
-        self._remember(coded, block, stable)
+
+    def _expect_more(self, alike: _Alike) -> None:
+        """Look out for blocks that are like this one, in the place of the oldest such."""
+        self._tries -= 1
+        if len(self._alikes) >= _KEPT_ALIKE:
+            self._alikes.pop(0)
+        self._alikes.append(alike)
+
+    def _like(self, coded: bytes, alike: _Alike) -> Block | None:
+        """Decode a block of which only the path is new; None when it is not so, or its path no plain one."""
+        if not (coded.startswith(alike.before) and coded.endswith(alike.behind)):
+            return None
+        self._at = len(alike.before)
+        value = self._string(coded)
+        if self._at + len(alike.behind) != len(coded) or value[:1] != b"/" or not path_is_valid(value):
+            return None
+        base = alike.block
+        if base.size - len(base.path) + len(value) > self._list_size:
+            return None
+        self._tries = _TRIES
+        block = base.alike(Field(b":path", value, alike.writing))
+        self._remember(coded, block, True)
         return block
 
     def _remember(self, coded: bytes, block: Block, stable: bool) -> None:
@@ -100,6 +164,8 @@ class Decoder:
             if self.blocks:
                 self.blocks = {}
                 self._blocks_size = 0
+            if self._alikes:
+                self._alikes = []
         elif size <= _BLOCK_SIZE:
             if len(self.blocks) >= _KEPT or self._blocks_size + size > _KEPT_SIZE:
                 self.blocks = {}
@@ -142,8 +208,13 @@ class Decoder:
         return field
 
     def _literal(self, coded: bytes, mask: i64, writing: int) -> Field:
-        index = self._integer(coded, mask)
+        index: i64 = coded[self._at] & mask
+        if index == mask:
+            index = self._integer(coded, mask)
+        else:
+            self._at += 1
         name = self._entry(index).name if index else self._string(coded)
+        self._value_at = self._at
         return Field(name, self._string(coded), writing)
 
     def _evict(self, limit: i64) -> None:

@@ -10,13 +10,15 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from proxy.wire.h2_fields import INDEXED, NEVER, Block, Field
+from proxy.wire.h2_fields import INDEXED, LITERAL, NEVER, Block, Field
+from proxy.wire.h2_names import PATH
 from proxy.wire.hpack_tables import STATIC
 
 _TABLE_SIZE: Final = 4096  # bytes at most, also where the peer would keep more
 _FIRST_DYNAMIC: Final = 62
 _SKIPPED: Final = 4096  # fields that found no place before the table is filled anew
 _KEPT: Final = 4096  # encoded fields that are remembered,
+_KEPT_FRAMES: Final = 64
 _KEPT_BLOCKS: Final = 256  # and blocks, of at most
 _BLOCK_SIZE: Final = 8192  # bytes
 
@@ -40,9 +42,6 @@ def _numbers() -> dict[bytes, int]:
 
 
 _NUMBER_OF_NAME: Final[dict[bytes, int]] = _numbers()
-_NUMBER_OF_FIELD: Final[dict[tuple[bytes, bytes], int]] = {
-    entry: number for number, entry in enumerate(STATIC, 1)
-}
 
 
 def integer(value: i64, mask: i64, first: i64) -> bytes:
@@ -58,6 +57,34 @@ def integer(value: i64, mask: i64, first: i64) -> bytes:
     return bytes(out)
 
 
+# Names as they begin a literal that is not indexed: the same few come again and again.
+_KEPT_NAMES: Final = 1024
+_LONG_NAME: Final = 64
+_plain_names: Final[dict[bytes, bytes]] = {}
+
+
+def _plain_name(name: bytes) -> bytes:
+    number = _NUMBER_OF_NAME.get(name)
+    if number is not None:
+        coded = integer(number, 15, _PLAIN)
+    else:
+        coded = _BYTES[_PLAIN] + integer(len(name), 127, 0) + name
+    if len(name) <= _LONG_NAME:
+        if len(_plain_names) >= _KEPT_NAMES:
+            _plain_names.clear()
+        _plain_names[name] = coded
+    return coded
+
+
+def literal(name: bytes, value: bytes) -> bytes:
+    """Encode a field so that it depends on no table: also for ``extra`` of send_headers."""
+    coded = _plain_names.get(name)
+    if coded is None:
+        coded = _plain_name(name)
+    size: i64 = len(value)
+    return coded + (_BYTES[size] if size < 127 else integer(size, 127, 0)) + value
+
+
 def _literal(name: bytes, value: bytes, first: i64, mask: i64) -> bytes:
     number = _NUMBER_OF_NAME.get(name)
     if number is not None:
@@ -65,9 +92,14 @@ def _literal(name: bytes, value: bytes, first: i64, mask: i64) -> bytes:
     return _BYTES[first] + integer(len(name), 127, 0) + name + integer(len(value), 127, 0) + value
 
 
-def literal(name: bytes, value: bytes) -> bytes:
-    """Encode a field so that it depends on no table: for ``extra`` of send_headers."""
-    return _literal(name, value, _PLAIN, 15)
+class _Frame:
+    """What stands around the path of blocks that are alike but for it."""
+
+    __slots__ = ("before", "behind")
+
+    def __init__(self, before: bytes, behind: bytes) -> None:
+        self.before: bytes = before
+        self.behind: bytes = behind
 
 
 class Encoder:
@@ -80,6 +112,7 @@ class Encoder:
         self._limit: i64 = _TABLE_SIZE
         self._known: dict[Field, bytes] = {}  # fields as they are encoded while the table is as it is
         self._blocks: dict[Block, bytes] = {}  # and blocks that other encoders took in hand before
+        self._frames: dict[Block, _Frame] = {}
         self._epoch: i64 = 1  # counts the changes of the table
         self._skipped: i64 = 0
         self._prefix: bytes = b""  # changes of the table's size that the next block must begin with
@@ -108,6 +141,8 @@ class Encoder:
             self._blocks = {}
         self._epoch += 1
         self._unstable = True
+        if self._frames:
+            self._frames = {}
 
     def encode(self, block: Block) -> bytes:
         """Encode a block."""
@@ -120,6 +155,10 @@ class Encoder:
                 return coded
         if self._skipped > _SKIPPED:
             self._empty()
+        if block.like is not None and not self._prefix:
+            coded = self._encode_like(block, block.like)
+            if coded:
+                return coded
         self._unstable = False
         parts: list[bytes] = []
         if self._prefix:
@@ -133,6 +172,35 @@ class Encoder:
         if not self._unstable:
             self._remember(block, whole)
         return whole
+
+    def _encode_like(self, block: Block, base: Block) -> bytes:
+        """Encode a block that is another one but for its path; b"" when that cannot be used yet."""
+        frame = self._frames.get(base)
+        if frame is None:
+            frame = self._frame(base)
+            if frame is None:
+                return b""
+            if len(self._frames) >= _KEPT_FRAMES:
+                self._frames = {}
+            self._frames[base] = frame
+        return frame.before + literal(b":path", block.path) + frame.behind
+
+    def _frame(self, base: Block) -> _Frame | None:
+        """Put together what is around the path, once all of it has its place in a table."""
+        before: list[bytes] = []
+        parts = before
+        behind: list[bytes] = []
+        for field in base.fields:
+            if field.meaning == PATH:
+                if field.writing != LITERAL:
+                    return None
+                parts = behind
+                continue
+            coded = self._known.get(field)
+            if coded is None:
+                return None
+            parts.append(coded)
+        return _Frame(b"".join(before), b"".join(behind))
 
     def _remember(self, block: Block, coded: bytes) -> None:
         """Keep what a block was encoded to: with the block for the first encoder, here for the others."""
@@ -149,10 +217,9 @@ class Encoder:
         name = field.name
         value = field.value
         if field.writing != INDEXED:
-            return _literal(name, value, _NEVER if field.writing == NEVER else _PLAIN, 15)
-        number = _NUMBER_OF_FIELD.get((name, value))
-        if number is not None:
-            return self._keep(field, integer(number, 127, 0x80))
+            return _literal(name, value, _NEVER, 15) if field.writing == NEVER else literal(name, value)
+        if field.number:
+            return self._keep(field, integer(field.number, 127, 0x80))
         inserted = self._indices.get(field)
         if inserted is not None:
             return self._keep(field, integer(_FIRST_DYNAMIC + self._inserted - 1 - inserted, 127, 0x80))

@@ -82,9 +82,18 @@ _VERDICTS: Final[bytes] = _STEPS[1]
 _LETTERS: Final[bytes] = _STEPS[2]
 _ENDS: Final[bytes] = _accepting()
 
-# For each state a row of 256: the state after that byte (-1: none), and the symbols that it completed.
-_Row = list[tuple[int, bytes]]
-_rows: Final[list[_Row | None]] = [None] * len(_ENDS)
+
+class _Row:
+    """What each byte does in a state: the row of the next state, and the symbols that it completes."""
+
+    __slots__ = ("state", "steps")
+
+    def __init__(self, state: int) -> None:
+        self.state: int = state
+        self.steps: list[tuple[_Row, bytes] | None] = [None] * 256  # filled as they are needed
+
+
+_rows: Final[list[_Row]] = [_Row(state) for state in range(len(_ENDS))]
 
 
 def decode(coded: bytes) -> bytes:
@@ -126,27 +135,25 @@ def decode_by_nibble(coded: bytes) -> bytes:
 def decode_by_byte(coded: bytes) -> bytes:
     """Decode a string eight bits a step: the body for the interpreted build."""
     parts: list[bytes] = []
-    state = 0
+    row = _rows[0]
     for byte in coded:
-        row = _rows[state]
-        if row is None:
-            row = _rows[state] = [_two_steps(state, value) for value in range(256)]
-        state, symbols = row[byte]
-        if state < 0:
-            raise h2_error("bad_compression", "a Huffman string holds no symbol")
+        step = row.steps[byte]
+        if step is None:
+            step = row.steps[byte] = _two_steps(row.state, byte)
+        row, symbols = step
         parts.append(symbols)
-    if not _ENDS[state]:
+    if not _ENDS[row.state]:
         raise h2_error("bad_compression", "a Huffman string is padded wrongly")
     return b"".join(parts)
 
 
-def _two_steps(state: int, byte: int) -> tuple[int, bytes]:
+def _two_steps(state: int, byte: int) -> tuple[_Row, bytes]:
     symbols = b""
     for bits in (byte >> 4, byte & 15):
         at = state << 4 | bits
         if _VERDICTS[at] == _WRONG:
-            return -1, b""
+            raise h2_error("bad_compression", "a Huffman string holds no symbol")
         if _VERDICTS[at] == _SYMBOL:
             symbols += _LETTERS[at : at + 1]
         state = _FOLLOWING[at]
-    return state, symbols
+    return _rows[state], symbols

@@ -38,6 +38,11 @@ OURS_ALONE: Explanations = [
     (None, "bad_status", "three digits, and not 101 (RFC 9113, 8.6); the library does not look"),
     (None, "repeated_content_length", "two parsers could take either; the library takes the last"),
     (None, "repeated_host", "two parsers could take either; the library takes the last"),
+    (
+        HEADERS,
+        "head_in_tunnel",
+        "nothing but DATA follows CONNECT (RFC 9113, 8.5); the library takes trailers",
+    ),
     (None, "length_mismatch", "the library compares with DATA alone, not where a head or trailers end it"),
     (None, "frame_too_large", "the head of the frame says it; the library waits for all of the frame"),
     (RST_STREAM, "idle_stream", "a connection error (RFC 9113, 6.4); the library passes over it"),
