@@ -130,12 +130,19 @@ _interned: Final = _Interned()
 def interned(name: bytes, value: bytes) -> Field:
     """Give the field that stands for this name and value in all tables; it may be indexed."""
     of_name = _interned.fields.get(name)
-    if of_name is not None:
-        known = of_name.get(value)
-        if known is not None:
-            return known
+    if of_name is None:
+        field = Field(name, value, INDEXED)
+        _interned.add(field)
+        return field
+    known = of_name.get(value)
+    if known is not None:
+        return known
     field = Field(name, value, INDEXED)
-    _interned.add(field)
+    if field.size <= _FIELD_SIZE and _interned.size + field.size <= _INTERNED_SIZE:
+        _interned.size += field.size
+        of_name[value] = field
+    else:
+        _interned.add(field)
     return field
 
 

@@ -25,6 +25,7 @@ HOST: Final = 1024
 BAD: Final = 2048  # no name at all
 CONTENT_TYPE: Final = 4096  # any value is valid under these two, but what they say matters
 EXPECT: Final = 8192
+GUARDED: Final = 16384  # its value must not be guessed by the size of blocks (RFC 7541, section 7.1)
 JUDGED: Final = 4095
 
 _MEANINGS: Final[dict[bytes, int]] = {
@@ -44,6 +45,9 @@ _MEANINGS: Final[dict[bytes, int]] = {
     b"host": HOST,
     b"content-type": CONTENT_TYPE,
     b"expect": EXPECT,
+    b"authorization": GUARDED,
+    b"proxy-authorization": GUARDED,
+    b"cookie": GUARDED,
 }
 
 # The names that were judged before, bounded in number and size.

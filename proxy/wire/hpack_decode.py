@@ -12,6 +12,7 @@ from proxy.wire.h2_errors import H2Error, h2_error
 from proxy.wire.h2_fields import LITERAL, NEVER, STATIC_FIELDS, Block, Field, interned
 from proxy.wire.h2_names import PATH, path_is_valid
 from proxy.wire.hpack_huffman import decode as decode_huffman
+from proxy.wire.hpack_huffman import decode_new
 
 TABLE_SIZE: Final = 4096  # bytes: what we offer, and never change
 
@@ -69,7 +70,10 @@ class Decoder:
         self._size: i64 = 0
         self._limit: i64 = TABLE_SIZE
         self._at: i64 = 0
-        self._value_at: i64 = 0  # where the string of the last literal begins
+        # the literal that is the path of the block being decoded: where its string begins and ends
+        self._path_at: i64 = 0
+        self._path_end: i64 = 0
+        self._path_writing: i64 = LITERAL
         self._alikes: list[_Alike] = []
         self._tries: i64 = _TRIES
 
@@ -88,13 +92,12 @@ class Decoder:
         """Decode a block field by field."""
         fields: list[Field] = []
         stable = True
-        path_at: i64 = 0
-        path_end: i64 = 0
-        path_writing: i64 = LITERAL
+        self._path_at = 0
+        table = self._table
         left = self._list_size
         size: i64 = len(coded)
         at: i64 = 0
-        if coded[:1] and coded[0] & 0xE0 == 0x20:
+        if size and coded[0] & 0xE0 == 0x20:
             at = self._size_updates(coded, size)
             stable = False
         while at < size:
@@ -102,17 +105,17 @@ class Decoder:
             if first > 128 and first < 255:
                 at += 1
                 index: i64 = first & 127
-                field = STATIC_FIELDS[index - 1] if index < _FIRST_DYNAMIC else self._entry(index)
+                if index < _FIRST_DYNAMIC:
+                    field = STATIC_FIELDS[index - 1]
+                else:
+                    place: i64 = len(table) + _FIRST_DYNAMIC - 1 - index
+                    field = table[place] if place >= self._first else self._entry(index)
             else:
                 self._at = at
                 field = self._other(coded, first)
                 at = self._at
                 if first & 192 == 64:
                     stable = False
-                elif field.meaning == PATH and first & 128 == 0:
-                    path_at = self._value_at
-                    path_end = at
-                    path_writing = field.writing
             left -= field.size
             if left >= 0:
                 fields.append(field)
@@ -122,8 +125,8 @@ class Decoder:
         if left < 0 or len(fields) > self._most_fields:
             self._too_much(block, left < 0)
         self._remember(coded, block, stable)
-        if path_at and stable and self._tries > 0 and not block.error and block.path[:1] == b"/":
-            self._expect_more(_Alike(coded[:path_at], coded[path_end:], block, path_writing))
+        if self._path_at and stable:
+            self._expect_more(coded, block)
         return block
 
     def _too_much(self, block: Block, large: bool) -> None:
@@ -134,8 +137,11 @@ class Decoder:
             block.error = block.error or "too_many_fields"
             block.trailer_error = block.trailer_error or "too_many_trailers"
 
-    def _expect_more(self, alike: _Alike) -> None:
+    def _expect_more(self, coded: bytes, block: Block) -> None:
         """Look out for blocks that are like this one, in the place of the oldest such."""
+        if self._tries == 0 or block.error or block.path[:1] != b"/":
+            return
+        alike = _Alike(coded[: self._path_at], coded[self._path_end :], block, self._path_writing)
         self._tries -= 1
         if len(self._alikes) >= _KEPT_ALIKE:
             self._alikes.pop(0)
@@ -196,9 +202,13 @@ class Decoder:
 
     def _indexed_literal(self, coded: bytes) -> Field:
         """Read a literal and put it into the table (RFC 7541, sections 4.4 and 6.2.1)."""
-        index = self._integer(coded, 63)
+        index: i64 = coded[self._at] & 63
+        if index == 63:
+            index = self._integer(coded, 63)
+        else:
+            self._at += 1
         name = self._entry(index).name if index else self._string(coded)
-        field = interned(name, self._string(coded))
+        field = interned(name, self._string(coded, False))
         if field.size > self._limit:
             self._evict(0)
         else:
@@ -214,8 +224,13 @@ class Decoder:
         else:
             self._at += 1
         name = self._entry(index).name if index else self._string(coded)
-        self._value_at = self._at
-        return Field(name, self._string(coded), writing)
+        at = self._at
+        field = Field(name, self._string(coded), writing)
+        if field.meaning == PATH:
+            self._path_at = at
+            self._path_end = self._at
+            self._path_writing = writing
+        return field
 
     def _evict(self, limit: i64) -> None:
         """Drop the oldest entries until the table holds no more than ``limit`` bytes."""
@@ -261,8 +276,8 @@ class Decoder:
         self._at = at
         return value
 
-    def _string(self, coded: bytes) -> bytes:
-        """Read a string (RFC 7541, section 5.2)."""
+    def _string(self, coded: bytes, again: bool = True) -> bytes:
+        """Read a string (RFC 7541, section 5.2); ``again``: the same bytes may well come again."""
         at = self._at
         if at >= len(coded):
             raise _wrong("a block that ends within a field")
@@ -278,4 +293,6 @@ class Decoder:
             raise _wrong("a string longer than its block")
         self._at = end
         text = coded[at:end]
-        return decode_huffman(text) if first & 128 else text
+        if first & 128:
+            return decode_huffman(text) if again else decode_new(text)
+        return text

@@ -11,7 +11,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from proxy.wire.h2_fields import INDEXED, LITERAL, NEVER, Block, Field
-from proxy.wire.h2_names import PATH
+from proxy.wire.h2_names import GUARDED, PATH
 from proxy.wire.hpack_tables import STATIC
 
 _TABLE_SIZE: Final = 4096  # bytes at most, also where the peer would keep more
@@ -27,8 +27,7 @@ _INDEXING: Final = 0x40
 _NEVER: Final = 0x10
 
 # What an attacker who can send requests on the same connection must not guess by the size of blocks
-# (RFC 7541, section 7.1): never indexed, cookies where they are short enough to be guessed.
-_SECRET: Final = frozenset((b"authorization", b"proxy-authorization"))
+# (RFC 7541, section 7.1): GUARDED fields are never indexed, cookies where they are short.
 _SHORT_COOKIE: Final = 20
 
 _BYTES: Final[list[bytes]] = [bytes((value,)) for value in range(256)]
@@ -223,16 +222,16 @@ class Encoder:
         inserted = self._indices.get(field)
         if inserted is not None:
             return self._keep(field, integer(_FIRST_DYNAMIC + self._inserted - 1 - inserted, 127, 0x80))
-        if name in _SECRET or (name == b"cookie" and len(value) < _SHORT_COOKIE):
+        if field.meaning == GUARDED and (name != b"cookie" or len(value) < _SHORT_COOKIE):
             return self._keep(field, _literal(name, value, _NEVER, 15))
         field.seen += 1
         if field.seen < 2:
             self._unstable = True
-            return _literal(name, value, _PLAIN, 15)
+            return literal(name, value)
         if self._size + field.size <= self._limit:
             return self._insert(field)
         self._skipped += 1
-        return _literal(name, value, _PLAIN, 15)
+        return literal(name, value)
 
     def _insert(self, field: Field) -> bytes:
         """Put a field into the table; all indices shift."""

@@ -101,12 +101,17 @@ def decode(coded: bytes) -> bytes:
     known = _strings.get(coded)
     if known is not None:
         return known
-    text = decode_by_nibble(coded) if NATIVE else decode_by_byte(coded)
+    text = decode_new(coded)
     if len(coded) <= _KEPT_SIZE:
         if len(_strings) >= _KEPT:
             _strings.clear()
         _strings[coded] = text
     return text
+
+
+def decode_new(coded: bytes) -> bytes:
+    """Decode a string that is not worth remembering; raises H2Error."""
+    return decode_by_nibble(coded) if NATIVE else decode_by_byte(coded)
 
 
 def decode_by_nibble(coded: bytes) -> bytes:
