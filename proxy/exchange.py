@@ -261,6 +261,7 @@ class Exchange:
     pending_head: Head | None = None  # the answer's head while faults hold it back
     response: Head | None = None  # set when the answer's head has been sent on to the client
     forward: bytes = b""  # header lines that every request of this client's connection gets
+    opaque: bool = False  # its bytes are passed on unread: TLS that does not end here
     scheme: bytes = b"http"  # by which the client came: https over TLS
     certificate: bytes | None = None  # for x-forwarded-client-cert; None: that is not ours to say
     trusted_hops: int = 0  # so many proxies in front are believed

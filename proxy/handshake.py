@@ -29,6 +29,7 @@ class Shaken(Connection):
     def __init__(self, worker: Worker, intake: Intake) -> None:
         self.worker: Worker = worker
         self.intake: Intake = intake
+        self.ends_here: bool = True  # False: the handshake is passed on, and cannot be shaped
         self.shape: ShapeHandshake | None = None  # what rules make of the handshake; None: it is sound
 
     def go_on(self, place: int) -> None:
@@ -97,6 +98,11 @@ class HandshakeFaults(ConnectionFaults):
             self.act(chosen)
             return False
         cut = action.cut
+        if not self.connection.ends_here:
+            if cut is not None and cut.at == CLIENT_HELLO:
+                return self._cut(chosen, cut)
+            chosen.cancel()
+            return False
         shaped = self._shape(action)
         if self.connection.shape is None:
             self.connection.shape = ShapeHandshake()  # also what only cuts must be able to send alerts

@@ -177,6 +177,7 @@ def _check_tls(document: dict[str, Any], found: Findings) -> None:
         if "tls" in listener:
             _check_listener_tls(("listeners", number), listener, found)
     for name, upstream in _mapping(document.get("upstreams")).items():
+        _check_upstream_of_passthrough(document, name, _mapping(upstream), found)
         tls = _mapping(_mapping(upstream).get("tls"))
         if tls.get("key") and not tls.get("certificate"):
             found.wrong(("upstreams", name, "tls", "key"), "a key needs the certificate that it belongs to")
@@ -184,6 +185,17 @@ def _check_tls(document: dict[str, Any], found: Findings) -> None:
             if tls.get("verify") is False and tls.get(key):
                 text = f"with verify: false nothing is verified, so {key} has no meaning"
                 found.wrong(("upstreams", name, "tls", key), text)
+
+
+def _check_upstream_of_passthrough(
+    document: dict[str, Any], name: str, upstream: dict[str, Any], found: Findings
+) -> None:
+    """Refuse TLS within TLS: what is passed on unread is encrypted already."""
+    for _, listener in _items(document.get("listeners")):
+        leads = any(target == name for _, target in _targets(listener.get("routes")))
+        if "tls" in upstream and leads and _mapping(listener.get("tls")).get("mode") == "passthrough":
+            text = f'listener "{listener.get("name")}" passes TLS on as it is, so there is none of ours'
+            found.wrong(("upstreams", name, "tls"), text)
 
 
 def _check_listener_tls(at: Path, listener: dict[str, Any], found: Findings) -> None:

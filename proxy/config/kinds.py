@@ -145,7 +145,7 @@ KINDS: Final[dict[str, Param[Any]]] = {
     "statuses": ListOf(StatusRange(), single=True, low=1),
     "streak": Integer(1, 1000),
     "target": Text("a path such as /healthz, of visible ASCII", r"/[!\"$-~]*", high=2048),
-    "tls_mode": NotYet(words("none", "terminate", "auto"), "passthrough"),
+    "tls_mode": words("none", "terminate", "passthrough", "auto"),
     "tls_version": TlsVersion(),
     "upstream_protocol": NotYet(words("auto", "http1", "http2"), "tcp"),
     "when_all_unhealthy": words("use_all", "fail"),

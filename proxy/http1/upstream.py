@@ -303,3 +303,15 @@ class UpstreamConnection(UpstreamLeg):
             "uses": self.uses,
             "request_id": ex.request_id.decode("latin-1") if ex is not None else None,
         }
+
+
+class OpaqueConnection(UpstreamConnection):
+    """A connection on which a client's bytes are passed on unread, from the first one."""
+
+    def begin(self, ex: Exchange) -> None:
+        self.ex = ex
+        self.uses += 1
+        ex.upstream = self
+        ex.attempts += 1
+        self.endpoint.active += 1
+        self.passing = ex.client.tunnel(ex, self.pipe)

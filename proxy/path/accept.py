@@ -12,7 +12,7 @@ from proxy.errors import Failure
 from proxy.exchange import Exchange, Passing
 from proxy.greeting import ConnectionFaults
 from proxy.http1.client import ClientConnection
-from proxy.http1.client_leg import CLOSED
+from proxy.http1.client_leg import CLOSED, LINGER, TUNNEL, WAIT
 from proxy.http2.client import LINGER as HTTP2_LINGER
 from proxy.http2.client import ClientConnection as Http2Connection
 from proxy.listener import NO_TLS, ONLY_HTTP1, ONLY_HTTP2, Listener
@@ -21,11 +21,13 @@ from proxy.path import end, response_head
 from proxy.path.request_head import Intake
 from proxy.path.tls import CHOOSING, SECURED, Handshaking
 from proxy.performer import Then
+from proxy.wire.h1_head import Head
+from proxy.wire.hello import INTERNAL_ERROR, UNRECOGNIZED_NAME, alert_record
 from proxy.worker import Worker
 from rules import phases
-from rules.actions import Action, Close, ShapeHandshake
+from rules.actions import Action, Answer, Close, ShapeHandshake
 from rules.compiled import CompiledRule
-from rules.facts import HTTP2, Facts
+from rules.facts import HTTP2, TCP, Facts
 from rules.plan import Chosen
 from rules.snapshot import Done, Plan, Snapshot
 
@@ -171,6 +173,14 @@ class AcceptedHandshake(Handshaking):
         transport.set_protocol(streams)
         streams.connection_made(cast(asyncio.BaseTransport, transport))
 
+    def pass_on(self, raw: Any, data: bytes, server_name: bytes) -> None:
+        self.listener.cells.open -= 1  # it counts itself
+        self.intake.speaks(TCP)
+        made = Opaque(self.worker, self.listener, self.intake)
+        raw.set_protocol(made)
+        made.connection_made(raw)
+        made.begin(data, server_name.lower())
+
     def clear(self, raw: Any, data: bytes) -> None:
         self._follow(raw).data_received(data)
 
@@ -199,6 +209,32 @@ class Following(AcceptedConnection):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         ClientConnection.connection_made(self, transport)
+
+
+class Opaque(Following):
+    """A client's connection that is passed on unread, to where the name in its ClientHello leads."""
+
+    def begin(self, hello: bytes, host: bytes) -> None:
+        """Find the way; what has come waits for it in the reader, unread."""
+        head = Head(b"")
+        head.host = host
+        head.authority = host
+        self.reader.feed(hello)
+        ex = self.intake.begin(self, head)
+        ex.opaque = True
+        ex.request_done = True
+        self.ex = ex
+        self.state = WAIT
+        self.intake.plan(ex)
+        self.intake.enter(ex)
+
+    def answer(self, ex: Exchange, answer: Answer, extra: bytes) -> None:
+        self.pipe.send(alert_record(UNRECOGNIZED_NAME if ex.target is None else INTERNAL_ERROR))
+
+    def over(self, ex: Exchange) -> None:
+        self.ex = None
+        if self.state < LINGER or self.state == TUNNEL:
+            self.linger()
 
 
 class FollowingForHttp2(AcceptedForHttp2):

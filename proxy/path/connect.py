@@ -7,7 +7,7 @@ from typing import Final, cast
 from proxy import errors
 from proxy.errors import Failure
 from proxy.exchange import Exchange
-from proxy.http1.upstream import UpstreamConnection
+from proxy.http1.upstream import OpaqueConnection, UpstreamConnection
 from proxy.http2.upstream import UpstreamConnection as SharedConnection
 from proxy.net import dial
 from proxy.net.identity import upstream_failure, words
@@ -46,6 +46,11 @@ def take(ex: Exchange) -> None:
 
 def _find(ex: Exchange, target: Upstream, endpoint: Endpoint) -> bool:
     """Use a kept connection, or open one; False: there is no room."""
+    if ex.opaque:
+        if not target.make_room():
+            return False
+        _open(ex.worker, target, endpoint, ex)
+        return True
     if target.protocol == HTTP2 or (target.protocol == AUTO and _shares(ex, endpoint)):
         return _share(ex, target, endpoint)
     kept = target.take(endpoint)
@@ -192,7 +197,11 @@ def _open(worker: Worker, target: Upstream, endpoint: Endpoint, ex: Exchange) ->
     """Begin to open a connection for an exchange.  A Task: once per connection, not per exchange."""
     target.open += 1
     target.cells.open = target.open
-    worker.spawn(_dial(UpstreamConnection(worker, target, endpoint, _CONNECT), ex))
+    if ex.opaque:
+        made: UpstreamConnection = OpaqueConnection(worker, target, endpoint, _CONNECT)
+    else:
+        made = UpstreamConnection(worker, target, endpoint, _CONNECT)
+    worker.spawn(_dial(made, ex))
 
 
 async def _dial(connection: "UpstreamConnection", ex: Exchange) -> None:

@@ -21,15 +21,7 @@ from proxy.net import identity, sockets
 from proxy.net.identity import IdentityError
 from proxy.net.tls import Handshake, TlsTransport
 from proxy.path.request_head import Intake
-from proxy.wire.hello import (
-    HANDSHAKE,
-    INTERNAL_ERROR,
-    UNRECOGNIZED_NAME,
-    HelloError,
-    HelloReader,
-    alert_record,
-    greets,
-)
+from proxy.wire.hello import HANDSHAKE, UNRECOGNIZED_NAME, HelloError, HelloReader, alert_record, greets
 from proxy.worker import Worker
 from rules.actions import CLIENT_HELLO, FINISHED, SERVER_HELLO
 from rules.snapshot import Plan
@@ -52,6 +44,7 @@ class Handshaking(Shaken):
     def __init__(self, worker: Worker, listener: Listener) -> None:
         super().__init__(worker, Intake(worker, listener))
         self.listener: Listener = listener
+        self.ends_here = listener.keeper is not None
         self.reader: HelloReader = HelloReader()
         self.raw: Any = None
         self.state: int = HELLO
@@ -66,6 +59,10 @@ class Handshaking(Shaken):
 
     def secured(self, transport: TlsTransport, protocol: str) -> None:
         """Make the connection that speaks over this transport; ``protocol`` is what ALPN has chosen."""
+        raise NotImplementedError
+
+    def pass_on(self, raw: Any, data: bytes, server_name: bytes) -> None:
+        """Make the connection of a client whose TLS does not end here; ``data`` is what came."""
         raise NotImplementedError
 
     def clear(self, raw: Any, data: bytes) -> None:
@@ -185,7 +182,13 @@ class Handshaking(Shaken):
     def choose(self) -> None:
         """Choose by what the ClientHello is answered."""
         keeper = self.listener.keeper
-        if self.state != CHOOSING or keeper is None:
+        if self.state != CHOOSING:
+            return
+        if keeper is None:
+            raw = self.raw
+            data = self.reader.received + self.early
+            self._hand_over()
+            self.pass_on(raw, data, self.intake.sni or b"")
             return
         name = self._name()
         try:
@@ -387,4 +390,4 @@ async def _prepare(connection: Handshaking, name: str) -> None:
         connection.fail(errors.TLS_NO_CERTIFICATE, str(error), UNRECOGNIZED_NAME)
     except Exception:
         connection.worker.bug("tls")
-        connection.fail(errors.TLS_NO_CERTIFICATE, "internal error", INTERNAL_ERROR)
+        connection.reset()

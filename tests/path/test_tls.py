@@ -585,3 +585,96 @@ async def test_a_shape_is_proved_though_its_pause_never_came() -> None:
     assert len(scene.stage.logged("injection")) == 1
     assert scene.failures == {}  # a rule has made it fail
     scene.nothing_left()
+
+
+# --- passthrough
+
+
+class Through(Scene):
+    """A stage whose listener passes TLS on; the upstream is OpenSSL's."""
+
+    def __init__(self, rules: str = "", **options: Any) -> None:
+        super().__init__(rules, "passthrough", **options)
+        self.stage.listener.keeper = None
+
+    async def joined(self) -> tuple[TlsPeer, TlsPeer]:
+        """A client and the upstream have shaken hands through us."""
+        client = self.connect()
+        client.hear()
+        client.say()
+        server = TlsPeer(await self.stage.connected(), the_pki().leaf("a.example").server())
+        for _ in range(3):
+            server.hear()
+            server.say()
+            client.hear()
+            client.say()
+        server.hear()
+        server.say()
+        assert client.shaken
+        assert server.shaken
+        return client, server
+
+
+async def test_tls_is_passed_on_unread() -> None:
+    scene = Through()
+    client, server = await scene.joined()
+    client.sends(b"ask" * 10_000)
+    assert server.takes() == b"ask" * 10_000
+    server.sends(b"answer")
+    assert client.takes() == b"answer"
+    client.transport.gives(client.goodbye())
+    client.transport.ends()
+    assert server.transport.ended
+    server.transport.ends()
+    for transport in (client.transport, server.transport):
+        assert transport.closing
+        transport.lost()
+    scene.nothing_left()
+    assert scene.stage.upstream.open == 0
+    (line,) = scene.stage.logged("access")
+    assert (line["host"], line["upstream"], line["outcome"]) == ("a.example", "app", "ok")
+
+
+async def test_a_name_that_no_route_takes() -> None:
+    scene = Through(no_route=True)
+    peer = scene.connect()
+    with pytest.raises(ssl.SSLError, match="TLSV1_UNRECOGNIZED_NAME"):
+        peer.shake()
+    assert peer.transport.ended
+    assert scene.failures == {"no_route": 1}
+    peer.transport.ends()
+    scene.nothing_left()
+
+
+async def test_an_upstream_that_cannot_be_reached() -> None:
+    scene = Through()
+    scene.stage.loop.refuse = OSError(111, "refused")
+    peer = scene.connect()
+    peer.hear()
+    peer.say()
+    await scene.stage.turn()
+    with pytest.raises(ssl.SSLError, match="INTERNAL_ERROR"):
+        peer.hear()
+    assert scene.stage.upstream.open == 0
+
+
+async def test_faults_on_the_bytes_of_what_is_passed_on() -> None:
+    scene = Through(rule("reset: {at: response_body, after_bytes: 100B}", more="match: {protocol: [tcp]},"))
+    peer = scene.connect()
+    peer.hear()
+    peer.say()
+    (await scene.stage.connected()).gives(b"x" * 101)
+    assert peer.transport.taken() == b"x" * 100
+    scene.stage.timers.advance(1)
+    assert peer.transport.aborted
+    assert injected(scene) == [1]
+
+
+@pytest.mark.parametrize(("fault", "times"), [("tls: expired", 0), ("tls: {handshake: reset}", 1)])
+async def test_what_is_passed_on_cannot_be_shaped(fault: str, times: int) -> None:
+    scene = Through(rule(fault))
+    peer = scene.connect()
+    peer.hear()
+    peer.say()
+    assert peer.transport.aborted is (times == 1)
+    assert injected(scene) == [times]

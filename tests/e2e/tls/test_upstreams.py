@@ -243,3 +243,31 @@ def test_files_that_cannot_be_used_keep_it_from_starting(
         assert process.wait() == 1
     finally:
         process.stop()
+
+
+# --- passed on unread
+
+
+def test_tls_is_passed_on_by_the_name_in_it(launch: Launch, serve: Serve, pki: Pki) -> None:
+    names = ("one.example", "two.example")
+    ports = {name: serve(pki.leaf(name).server()) for name in names}
+    routes = [{"match": {"host": name}, "upstream": name.partition(".")[0]} for name in names]
+    proxy = launch(
+        config={
+            "listeners": [{**listener("web", "one", {"mode": "passthrough"}), "routes": routes}],
+            "upstreams": {name.partition(".")[0]: {"address": f"127.0.0.1:{ports[name]}"} for name in names},
+        }
+    )
+    address = ("127.0.0.1", int(proxy.address.rpartition(":")[2]))
+    for name in names:
+        with (
+            socket.create_connection(address, timeout=10) as sock,
+            pki.client().wrap_socket(sock, server_hostname=name) as tls,
+        ):
+            tls.sendall(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            assert tls.recv(1000).startswith(b"HTTP/1.1 200 OK")
+    with (
+        socket.create_connection(address, timeout=10) as sock,
+        pytest.raises(ssl.SSLError, match="UNRECOGNIZED_NAME"),
+    ):
+        pki.client().wrap_socket(sock, server_hostname="three.example")

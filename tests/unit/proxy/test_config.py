@@ -190,7 +190,7 @@ log: {acess: all}
         '4:14: listeners[0].address: a port is a number from 0 to 65535, got "80800" in "0.0.0.0:80800"',
         '5:15: listeners[0].protocol: "tcp" is not supported by this version yet; expected auto, '
         "http, http1 or http2",
-        "6:17: listeners[0].tls.mode: expected none, terminate or auto, got "
+        "6:17: listeners[0].tls.mode: expected none, terminate, passthrough or auto, got "
         '"terminating"; did you mean "terminate"?',
         "7:25: listeners[0].limits.head_size: expected a size such as 100B, 64KiB or 1MB, got 64; a bare "
         "number has no unit: use B, KB, MB, GB, KiB, MiB or GiB",
@@ -465,11 +465,24 @@ TLS = LISTENER + ", tls: "
         (TLS + "{client_ca: c}", "listeners[0].tls.client_ca: client_ca needs client_auth: optional or"),
         (TLS + "{forward_client_certificate: true}", "forward_client_certificate needs client_auth"),
         (TLS + "{mode: none, key: k}", "listeners[0].tls.key: with mode: none TLS does not end here"),
+        (TLS + "{mode: passthrough, client_ca: c}", "client_ca: with mode: passthrough TLS does not end"),
         (TLS + "{min_version: 1.1}", "listeners[0].tls.min_version: expected 1.2 or 1.3, got 1.1"),
     ],
 )
 def test_listeners_over_tls_that_cannot_be(text: str, found: str) -> None:
     assert found in "; ".join(problems(SMALL.replace(LISTENER, text)))
+
+
+def test_what_is_passed_on_unread_has_no_path_and_no_tls_of_ours() -> None:
+    listener = (
+        TLS.replace("upstream: default", "upstream: default, match: {path: /a}") + "{mode: passthrough}"
+    )
+    text = SMALL.replace(LISTENER, listener).replace("{address:", "{tls: {}, address:")
+    assert [line.partition(": ")[2] for line in problems(text)] == [
+        "listeners[0].routes[0].match.path: with tls: {mode: passthrough} only the host is known; "
+        "path is not",
+        'upstreams.default.tls: listener "web" passes TLS on as it is, so there is none of ours',
+    ]
 
 
 @pytest.mark.parametrize(
