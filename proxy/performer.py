@@ -9,6 +9,7 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
+from proxy.errors import Failure
 from proxy.exchange import Exchange
 from proxy.net.timers import Timer
 from proxy.wire.grpc import timeout_of
@@ -31,9 +32,18 @@ from rules.actions import (
     WaitForDeadline,
 )
 from rules.compiled import CompiledRule
-from rules.fault import Fault
+from rules.fault import UPSTREAM, Fault
 from rules.plan import Chosen
 from rules.snapshot import Plan
+
+
+class Fail(Action):
+    """Show a failure of the upstream, after so many seconds: made by the path of what a rule says of that."""
+
+    def __init__(self, failure: Failure, seconds: float) -> None:
+        self.failure: Failure = failure
+        self.seconds: float = seconds
+
 
 _RESET: Final = Reset()
 _CLOSE: Final = Close()
@@ -67,6 +77,14 @@ class Ending:
 
     def finish(self, ex: Exchange) -> None:
         """End the exchange; both connections are dealt with."""
+        raise NotImplementedError
+
+    def spoil(self, ex: Exchange, shape: ShapeHandshake) -> Action:
+        """Say what comes of an upstream whose TLS is so: Fail, Wait, or Nothing."""
+        raise NotImplementedError
+
+    def failed(self, ex: Exchange, failure: Failure) -> None:
+        """Show the client a failure of the upstream that was not there."""
         raise NotImplementedError
 
     def injected(self, ex: Exchange, plan: Plan, chosen: Chosen) -> None:
@@ -103,6 +121,8 @@ class Performance:
             action = chosen.fault.decide(facts, chosen.dice)
             if isinstance(action, WaitForDeadline):
                 action = _wait_for_deadline(ex, action)
+            elif isinstance(action, ShapeHandshake) and chosen.fault.side == UPSTREAM:
+                action = self.ending.spoil(ex, action)
             if isinstance(action, Nothing):
                 chosen.cancel()
             elif self._act(chosen, chosen.fault, action):
@@ -137,6 +157,12 @@ class Performance:
             self.ending.injected(ex, self.plan, chosen)
             self.ending.close(ex, action, fault.side)
             return True
+        elif isinstance(action, Fail):
+            if action.seconds > 0.0:
+                return self._hold(chosen, action.seconds, THEN_CONTINUE, None, action.failure)
+            self.ending.injected(ex, self.plan, chosen)
+            self.ending.failed(ex, action.failure)
+            return True
         elif isinstance(action, ShapeHandshake):
             # The connection was open before: its client shall come again, and meet what it now meets.
             self.ending.injected(ex, self.plan, chosen)
@@ -149,9 +175,11 @@ class Performance:
         self.ending.injected(ex, self.plan, chosen)
         return False
 
-    def _hold(self, chosen: Chosen, seconds: float, then: int, answer: Answer | None) -> bool:
+    def _hold(
+        self, chosen: Chosen, seconds: float, then: int, answer: Answer | None, failure: Failure | None = None
+    ) -> bool:
         """Make the exchange wait; seconds below 0: until it is let go."""
-        held = _Held(self, chosen, then, answer)
+        held = _Held(self, chosen, then, answer, failure)
         holding = self.ex.holding
         if holding is None:
             self.ex.holding = [held]
@@ -171,7 +199,9 @@ class Performance:
         """A hold is over: it ran out, or was let go."""
         ex = self.ex
         self.ending.injected(ex, self.plan, held.chosen)
-        if not ran_out or held.then == THEN_CONTINUE:
+        if ran_out and held.failure is not None:
+            self.ending.failed(ex, held.failure)
+        elif not ran_out or held.then == THEN_CONTINUE:
             self.step()
         elif held.then == THEN_ABORT and held.answer is not None:
             self.ending.answer(ex, held.answer)
@@ -193,11 +223,19 @@ def _wait_for_deadline(ex: Exchange, wait: WaitForDeadline) -> Action:
 class _Held(Releasable):
     """One fault that makes one exchange wait."""
 
-    def __init__(self, performance: Performance, chosen: Chosen, then: int, answer: Answer | None) -> None:
+    def __init__(
+        self,
+        performance: Performance,
+        chosen: Chosen,
+        then: int,
+        answer: Answer | None,
+        failure: Failure | None,
+    ) -> None:
         self.performance: Performance = performance
         self.chosen: Chosen = chosen
         self.then: int = then
         self.answer: Answer | None = answer
+        self.failure: Failure | None = failure  # that is shown when the time has run out
         self.since: float = performance.ex.worker.timers.now()
         self.timer: Timer | None = None
 

@@ -56,7 +56,8 @@ ALERTS: Final[dict[str, int]] = {
     "ech_required": 121,
 }
 
-_VERSIONS: Final[dict[str, int]] = {"1.0": 0x0301, "1.1": 0x0302, "1.2": 0x0303}
+TLS12: Final = 0x0303
+_VERSIONS: Final[dict[str, int]] = {"1.0": 0x0301, "1.1": 0x0302, "1.2": TLS12}
 
 
 class Flavour(Param[tuple[str, float]]):

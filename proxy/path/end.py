@@ -7,15 +7,17 @@ from proxy.errors import Failure
 from proxy.exchange import Exchange
 from proxy.listener import Listener
 from proxy.metrics.calls import CallCells
-from proxy.performer import Performance, Then
+from proxy.net import spoiled
+from proxy.performer import Fail, Performance, Then
 from proxy.shaping import CallEnding
 from proxy.worker import Worker
 from rules import phases
-from rules.actions import Answer, Close, EndCall, Reset
+from rules.actions import Action, Answer, Close, EndCall, Nothing, Reset, ShapeHandshake, Wait
 from rules.fault import BOTH, CLIENT, UPSTREAM
 from rules.plan import Chosen
 from rules.snapshot import Plan
 
+_NOTHING: Final = Nothing()
 _TEXT: Final[list[tuple[bytes, bytes]]] = [(b"content-type", b"text/plain; charset=utf-8")]
 
 
@@ -63,6 +65,21 @@ class PathEnding(CallEnding):
         _let_arrive(ex)
         ex.client.end_call(ex, end)
         finish(ex)
+
+    def spoil(self, ex: Exchange, shape: ShapeHandshake) -> Action:
+        target = ex.target
+        endpoint = ex.endpoint
+        if target is None or endpoint is None or endpoint.credentials is None:
+            return _NOTHING  # no TLS is spoken there
+        patience = target.connect_timeout
+        failure = spoiled.failure_of(shape, endpoint.credentials.context(target.protocol), patience)
+        pause = spoiled.pause_of(shape, patience)
+        if failure is not None:
+            return Fail(failure, pause)
+        return Wait(pause) if pause > 0.0 else _NOTHING
+
+    def failed(self, ex: Exchange, failure: Failure) -> None:
+        _upstream_cut(ex, failure)
 
     def finish(self, ex: Exchange) -> None:
         finish(ex)

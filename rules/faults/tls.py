@@ -15,12 +15,22 @@ from rules.actions import (
 )
 from rules.draw import Dice
 from rules.facts import Facts
-from rules.fault import Fault
+from rules.fault import CLIENT, UPSTREAM, Fault
 from rules.fault_fields import on_field, settle_on
 from rules.params import BadValue, Bool, Choice
-from rules.phases import TLS
+from rules.phases import CONNECT, TLS
 from rules.records import Field, Record, Values, at
-from rules.tls_params import CIPHERS, Alpn, Flavour, Handshake, MaxVersion, only_suites, refuse
+from rules.tls_params import (
+    CIPHERS,
+    EXPIRES_IN,
+    TLS12,
+    Alpn,
+    Flavour,
+    Handshake,
+    MaxVersion,
+    only_suites,
+    refuse,
+)
 
 _NOTHING: Final = Nothing()
 _SHAPES: Final = (
@@ -57,19 +67,24 @@ class TlsFault(Fault):
                 Choice({"reject": True}), None, "the server asks for a certificate, and takes none"
             ),
             "bad_record": Field(Bool(), None, "true: the first record behind the handshake is damaged"),
+            "side": Field(
+                Choice({"client": CLIENT, "upstream": UPSTREAM}),
+                "client",
+                "upstream: what this proxy answers where the upstream is so; that itself is not touched",
+            ),
             "on": on_field(),
         },
         short="certificate",
-        later={"side": "faults of an upstream's TLS come with TLS to upstreams"},
         human="the flavour of a certificate such as expired, or a mapping such as {handshake: reset}",
     )
 
-    def __init__(self, shape: ShapeHandshake) -> None:
-        super().__init__(TLS)
+    def __init__(self, shape: ShapeHandshake, side: int) -> None:
+        super().__init__(CONNECT if side == UPSTREAM else TLS)
         self.shape: ShapeHandshake = shape
+        self.side = side
         cut = shape.cut
         # What comes later in the handshake leaves room for others before it.
-        self.ends_exchange = cut is not None and cut.at == CLIENT_HELLO and _ends(cut)
+        self.ends_exchange = side == CLIENT and cut is not None and cut.at == CLIENT_HELLO and _ends(cut)
 
     @classmethod
     def build(cls, values: Values) -> Fault:
@@ -81,6 +96,8 @@ class TlsFault(Fault):
             raise at(("at",), "at: says where handshake: acts, and there is none")
         if cut is None and all(values[name] is None for name in _SHAPES):
             raise BadValue(f"expected at least one of {', '.join((*_SHAPES, 'handshake'))}")
+        if values["side"] == UPSTREAM:
+            _check_upstream(values)
         if values["client_certificate"] is not None:
             refuse(values, ("bad_record",), "no record follows a handshake whose client is rejected")
         if values["max_version"] is not None and only_suites(values["ciphers"] or ""):
@@ -100,15 +117,28 @@ class TlsFault(Fault):
             values["bad_record"] is not None,
             cut,
         )
-        fault = TlsFault(shape)
+        fault = TlsFault(shape, values["side"])
         settle_on(fault, values)
         return fault
 
     def decide(self, facts: Facts, dice: Dice) -> Action:
         """Shape the handshake of a connection that has one."""
-        return self.shape if facts.tls else _NOTHING
+        return self.shape if self.side == UPSTREAM or facts.tls else _NOTHING
 
 
 def _ends(cut: CutHandshake) -> bool:
     """Tell whether nothing follows; nor does anything follow a stall without a time."""
     return cut.how != CUT_PAUSE or cut.seconds == FOREVER
+
+
+def _check_upstream(values: Values) -> None:
+    """Raise BadValue for what would change nothing in what this proxy answers, or has no meaning there."""
+    refuse(values, ("ciphers", "alpn"), "side: upstream has no such trouble: this proxy takes what there is")
+    refuse(values, ("bad_record",), "what comes behind the handshake is for reset with side: upstream")
+    if values["at"] == FINISHED:
+        raise at(("at",), "what comes behind the handshake is for reset, close and stall with side: upstream")
+    refuse(values, ("on",), "side: upstream acts on requests, and leaves connections alone: leave out on")
+    if values["max_version"] is not None and values["max_version"] >= TLS12:
+        raise at(("max_version",), "this proxy speaks 1.2 with upstreams too: expected 1.0 or 1.1")
+    if values["certificate"] is not None and values["certificate"][0] == EXPIRES_IN:
+        raise at(("certificate",), "a certificate that is still valid is no trouble to this proxy")

@@ -16,8 +16,8 @@ from rules.actions import (
     ShapeHandshake,
 )
 from rules.facts import Facts
-from rules.fault import ON_NEW, ON_NEXT, ON_OPEN, Fault
-from rules.phases import TLS
+from rules.fault import ON_NEW, ON_NEXT, ON_OPEN, UPSTREAM, Fault
+from rules.phases import CONNECT, TLS
 from rules.tls_params import ALERTS, FLAVOURS
 from tests.faults.cases import dice, problem, read
 
@@ -181,7 +181,14 @@ BAD: list[tuple[str, str, str]] = [
     ("{ciphers: TLS_AES_128_GCM_SHA256, max_version: 1.2}", "ciphers", "and max_version is older"),
     ("{on: sometimes}", "on", "expected next, new or open"),
     ("{certificat: expired}", "certificat", 'did you mean "certificate"?'),
-    ("{side: upstream, certificate: expired}", "side", "come with TLS to upstreams"),
+    ("{side: both, certificate: expired}", "side", "expected client or upstream"),
+    ("{side: upstream, ciphers: AES128-SHA}", "ciphers", "has no such trouble"),
+    ("{side: upstream, alpn: none}", "alpn", "has no such trouble"),
+    ("{side: upstream, bad_record: true}", "bad_record", "for reset with side: upstream"),
+    ("{side: upstream, handshake: reset, at: finished}", "at", "for reset, close and stall with side"),
+    ("{side: upstream, max_version: 1.2}", "max_version", "expected 1.0 or 1.1"),
+    ("{side: upstream, certificate: {expires_in: 1h}}", "certificate", "still valid is no trouble"),
+    ("{side: upstream, certificate: expired, on: open}", "on", "leave out on"),
 ]  # fmt: skip
 
 
@@ -206,6 +213,17 @@ LATE = {
 def test_it_cannot_look_at_requests(match: str) -> None:
     found = problem("{tls: expired}", f"{{{match}}}")
     assert found == f"tls: tls acts at tls, but match.{LATE[match]} is known only from request_head on"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    ["{certificate: expired}", "{handshake: {stall: 1s}}", "{handshake: reset, at: server_hello}",
+     "{max_version: 1.1}", "{client_certificate: reject}"],
+)  # fmt: skip
+def test_an_upstream_is_so_when_it_is_connected_to(fields: str) -> None:
+    fault = read(f"{{tls: {{side: upstream, {fields[1:-1]}}}}}", "{path: /a, upstream: shop}")
+    assert (fault.phase, fault.side, fault.on, fault.ends_exchange) == (CONNECT, UPSTREAM, ON_NEXT, False)
+    assert type(fault.decide(Facts("web", ""), dice())) is ShapeHandshake
 
 
 def test_what_it_can_look_at() -> None:

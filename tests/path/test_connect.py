@@ -1,9 +1,11 @@
 """Phase connect: kept and new connections, what may be tried again, what fails how."""
 
 import socket
+import ssl
 
 import pytest
 
+from proxy.net.identity import Credentials
 from tests.support.fakes import Stage
 
 GET = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
@@ -194,3 +196,62 @@ async def test_an_invalid_answer_is_502() -> None:
     assert answer.startswith(b"HTTP/1.1 502 ")
     assert b"error=http_protocol_error" in answer
     assert upstream.closing
+
+
+class Trusting(Credentials):
+    """Verifies what an upstream shows."""
+
+    def context(self, offer: int) -> ssl.SSLContext:
+        return ssl.create_default_context()
+
+
+def secured(fault: str) -> Stage:
+    """Set a stage whose upstream speaks TLS, and what is wrong with that by rule."""
+    stage = Stage(f"  - {{name: r, faults: [{{tls: {{side: upstream, {fault}}}}}]}}\n")
+    for endpoint in stage.upstream.endpoints:
+        endpoint.credentials = Trusting("")
+    return stage
+
+
+@pytest.mark.parametrize(
+    ("fault", "token"),
+    [
+        ("certificate: expired", "tls_certificate_error"),
+        ("handshake: {alert: unknown_ca}", "tls_alert_received"),
+        ("handshake: reset", "connection_terminated"),
+    ],
+)
+async def test_an_upstream_whose_tls_is_said_to_be_bad_is_not_asked(fault: str, token: str) -> None:
+    stage = secured(fault)
+    client = stage.client()
+    client.gives(GET)
+    await stage.turn()
+    answer = client.taken().decode()
+    assert answer.startswith("HTTP/1.1 502 ")
+    assert f"proxy-status: misrule; error={token}\r\n" in answer
+    assert "x-misrule: rule=r; fault=tls; ms=0; version=1\r\n" in answer
+    assert (stage.loop.upstreams, stage.upstream.cells.failures) == ([], {})
+    assert stage.snapshot.by_name["r"].state.injected == [1]
+    assert not client.closing
+
+
+async def test_an_upstream_that_is_said_to_stall_has_its_time() -> None:
+    stage = secured("handshake: stall")
+    client = stage.client()
+    client.gives(GET)
+    stage.timers.advance(stage.upstream.connect_timeout - 0.001)
+    assert client.taken() == b""
+    stage.timers.advance(0.001)
+    answer = client.taken().decode()
+    assert answer.startswith("HTTP/1.1 504 ")
+    assert "proxy-status: misrule; error=connection_timeout\r\n" in answer
+    assert f"ms={stage.upstream.connect_timeout * 1000:.0f}; " in answer
+
+
+async def test_an_upstream_without_tls_cannot_have_that_trouble() -> None:
+    stage = Stage("  - {name: r, faults: [{tls: {side: upstream, certificate: expired}}]}\n")
+    client = stage.client()
+    client.gives(GET)
+    (await stage.connected()).gives(OK)
+    assert client.taken() == OK
+    assert stage.snapshot.by_name["r"].state.injected == [0]
