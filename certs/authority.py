@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from certs import revocation, storage
 from certs.errors import CertError, brief
+from certs.files import look
 from certs.issuer import DAY, Issuer, make_issuing, make_root
 from certs.issuers import Chain, chain_for
 
@@ -80,6 +81,7 @@ class Authority:
         self._material = material
         self._lock = threading.Lock()
         self._revoked: dict[int, tuple[float, float]] = {}  # serial: when, when to forget
+        self._seen = look(directory / FILE) if directory is not None else ()
 
     # ---- where it comes from -------------------------------------------------------------------------
 
@@ -136,6 +138,27 @@ class Authority:
                 authority._material = _Material(material.root, make_issuing(material.root, now))
                 authority._store()
             return authority
+
+    def reload(self) -> bool:
+        """Read the directory again if another process has rotated it since; whether there is a new authority.
+
+        What was minted before is to be dropped then.  Raises CertError, once for each change, and keeps what
+        was read before.
+        """
+        if self.directory is None:
+            return False
+        seen = look(self.directory / FILE)
+        if seen == self._seen:
+            return False
+        self._seen = seen
+        material = _read(self.directory / FILE)
+        if material.pem() == self._material.pem():
+            return False
+        with self._lock:
+            self._material = material
+            self._revoked = {}
+        self._read_revoked()
+        return True
 
     def rotate(self) -> None:
         """Replace root and issuing certificate by new ones; nothing is revoked any more.

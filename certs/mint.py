@@ -1,5 +1,6 @@
 """Makes leaves: a sound certificate for a name, or one with exactly one defect."""
 
+import math
 import time
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -24,7 +25,8 @@ RENEWED_BEFORE: Final = 65 * DAY
 _SKEW: Final = DAY  # leaves begin a day ago, for clients whose clock is behind
 _PAST: Final = 90 * DAY  # the life that an expired leaf had
 _AHEAD: Final = 30 * DAY  # when one that is not yet valid becomes so
-_FRESH: Final = 0.1  # the part of expires_in after which the leaf is made anew
+_FRESH: Final = 0.1  # the part of expires_in after which the leaf is made anew ...
+_LEAST: Final = 0.5  # ... but not before so many seconds, or it would be too old when it is ready
 
 WRONG_HOST: Final = "wrong-host.invalid"  # RFC 6761: nobody's name
 RSA_BITS: Final = 2048
@@ -110,7 +112,7 @@ def _validity(flavour: Flavour, now: float) -> tuple[float, float, float]:
         return now + _AHEAD, now + _AHEAD + LIFE, now + _AHEAD / 2
     if flavour.kind == "expires_in":
         left = flavour.expires_in
-        return now - _SKEW, now + left, now + min(left * _FRESH, LIFE)
+        return now - _SKEW, math.ceil(now + left), now + max(min(left * _FRESH, LIFE), _LEAST)
     return now - _SKEW, now + LIFE, now + LIFE - RENEWED_BEFORE
 
 

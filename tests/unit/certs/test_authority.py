@@ -154,6 +154,35 @@ def test_rotation_replaces_all(directory: Path, tmp_path: Path) -> None:
     assert Authority.load(directory).revoked() == {}
 
 
+def test_a_rotation_by_another_process_is_seen(directory: Path, tmp_path: Path) -> None:
+    running = Authority.create(directory)
+    running.revoke(7)
+    assert not running.reload()
+    other = Authority.create(directory, replace=True)
+    assert running.reload()
+    assert not running.reload()
+    assert running.root_pem == other.root_pem
+    assert running.revoked() == {}
+    assert verify(tmp_path, mint(running, HOST).chain_pem, other.root_pem, HOST) == openssl.SOUND
+
+
+def test_its_own_rotation_is_no_news(directory: Path) -> None:
+    running = Authority.create(directory)
+    running.rotate()
+    assert not running.reload()
+    assert not Authority.create(None).reload()
+
+
+def test_a_damaged_rotation_keeps_the_old_authority(directory: Path) -> None:
+    running = Authority.create(directory)
+    before = running.root_pem
+    (directory / "authority.pem").write_text("half")
+    with pytest.raises(CertError, match="is damaged"):
+        running.reload()
+    assert not running.reload()
+    assert running.root_pem == before
+
+
 def test_an_issuing_certificate_near_its_end_is_made_anew(
     directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

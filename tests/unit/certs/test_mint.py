@@ -165,6 +165,15 @@ def test_expires_in_ends_when_asked_and_is_renewed_early(authority: Authority) -
     assert leaf.renew_at == now + 360
 
 
+@pytest.mark.parametrize("seconds", [0.001, 0.4, 1.0])
+def test_a_short_expires_in_is_valid_when_it_is_shown(seconds: float, authority: Authority) -> None:
+    """Certificates know whole seconds: it ends at the next one, and is not renewed at once."""
+    now = int(time.time()) + 0.75
+    leaf = mint(authority, HOST, Flavour("expires_in", seconds), now=now)
+    assert now + seconds <= leaf.not_after < now + seconds + 1
+    assert leaf.renew_at >= now + 0.5
+
+
 def test_a_sound_leaf_has_its_life(authority: Authority) -> None:
     now = float(int(time.time()))
     leaf = mint(authority, HOST, now=now)
