@@ -184,8 +184,14 @@ class App:
             return  # what is not used is not imported
         from proxy.identities import Identities
 
-        self._identities = _or_not_start("certs", lambda: Identities(config.certs.dir, self.log))
+        self._identities = _or_not_start(
+            "certs", lambda: Identities(config.certs.dir, self.log, config.certs.url)
+        )
         self._look_at_files()
+
+    def tell_revocation(self, method: str, path: str, body: bytes) -> Any:
+        """Answer who asks the local authority (``certs.responder.Response``); None where there is none."""
+        return None if self._identities is None else self._identities.tell(method, path, body)
 
     def _look_at_files(self) -> None:
         self._identities.look()

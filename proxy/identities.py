@@ -8,7 +8,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any, Final
 
-from certs import contexts, files
+from certs import contexts, files, responder
 from certs.authority import Authority
 from certs.cache import LeafCache
 from certs.errors import CertError
@@ -38,9 +38,14 @@ _WANTED: Final = {AUTO: ("h2", "http/1.1"), HTTP1: ("http/1.1",), HTTP2: ("h2",)
 class Identities:
     """What the whole proxy has of certificates: the local authority, and the files that were given."""
 
-    def __init__(self, folder: str, log: Log) -> None:
-        """Open the authority in a folder, "": one in memory.  Raises CertError."""
+    def __init__(self, folder: str, log: Log, url: str = "") -> None:
+        """Open the authority in a folder, "": one in memory.  Raises CertError.
+
+        ``url``: where clients can ask whether a certificate was revoked ("": nowhere).
+        """
         self.authority = Authority.open(Path(folder) if folder else None)
+        if url:
+            self.authority.crl_url, self.authority.ocsp_url = responder.urls(url)
         self.leaves = LeafCache(self.authority)
         self.log = log
         self._followed: list[Followed] = []
@@ -59,6 +64,14 @@ class Identities:
 
     def look(self) -> None:
         """Read again what has changed in files; what cannot be read stays as it was, and is logged."""
+        try:
+            if self.authority.reload():
+                self.leaves.clear()
+                text = "certs: another authority is in force"
+                self.log.event("info", "certificates_reloaded", message=text)
+        except CertError as error:
+            text = f"certs: {error}; what was read before stays in force"
+            self.log.event("error", "certificates_refused", message=text)
         for one in self._followed:
             try:
                 if one.renew():
@@ -67,6 +80,10 @@ class Identities:
             except (CertError, OSError) as error:
                 text = f"{one.what}: {error}; what was read before stays in force"
                 self.log.event("error", "certificates_refused", message=text)
+
+    def tell(self, method: str, path: str, body: bytes) -> responder.Response | None:
+        """Answer who asks for the CRL, by OCSP or for the root; None for other paths."""
+        return responder.respond(self.authority, method, path, body)
 
     def close(self) -> None:
         """End the thread that mints."""

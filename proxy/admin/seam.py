@@ -69,5 +69,8 @@ class Proxy(Protocol):
     def resume_faults(self) -> None:
         """Inject again."""
 
+    def tell_revocation(self, method: str, path: str, body: bytes) -> Any:
+        """Answer who asks the local authority: status, content_type, body, allow; None for other paths."""
+
     def connections(self) -> list[dict[str, Any]]:
         """What is open, as plain values."""

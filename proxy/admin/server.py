@@ -35,6 +35,8 @@ CONNECTIONS: Final = 64  # at once, for each of the two listeners
 HEAD_TIME: Final = 10.0  # seconds that a head may take, or a connection may be idle
 GRACE: Final = 0.5  # seconds that calls under way have when the proxy stops
 
+_ASKED: Final = ("/crl", "/ocsp", "/root.pem")  # what ``certs.responder`` answers
+
 _SAFETY: Final = {
     "Server": "misrule",
     "Cache-Control": "no-store",
@@ -73,7 +75,7 @@ class AdminServer:
                 door = _Door(self._proxy, self._routes, self._guard)
                 await self._open("admin", config.admin.address, door)
             if config.health is not None:
-                door = _Door(self._proxy, health_routes(self._routes), None)
+                door = _HealthDoor(self._proxy, health_routes(self._routes), None)
                 await self._open("health", config.health.address, door)
         except BaseException:
             await self.stop()
@@ -226,6 +228,22 @@ class _Door:
             allowed.append("HEAD")
         allow = ", ".join(allowed)
         return Refusal(405, "method", f"{request.path} takes {allow}", headers={"Allow": allow})
+
+
+class _HealthDoor(_Door):
+    """The health listener, where clients also ask the local authority (CRL, OCSP, its root)."""
+
+    async def _answer(self, request: BaseRequest) -> Reply | StreamResponse:
+        if request.path.startswith(_ASKED):
+            body = await read_body(request) if request.method == "POST" else b""
+            # In a thread: a long list of revoked certificates takes a while to sign.
+            told = await asyncio.to_thread(
+                self._proxy.tell_revocation, request.method, request.raw_path, body
+            )
+            if told is not None:
+                headers = {"Allow": told.allow} if told.allow else {}
+                return Reply(told.body, told.status, told.content_type, headers)
+        return await super()._answer(request)
 
 
 def _as_reply(refusal: Refusal) -> Reply:

@@ -176,6 +176,8 @@ def _check_tls(document: dict[str, Any], found: Findings) -> None:
     for number, listener in _items(document.get("listeners")):
         if "tls" in listener:
             _check_listener_tls(("listeners", number), listener, found)
+    if _mapping(document.get("certs")).get("url") and not isinstance(document.get("health"), dict):
+        found.wrong(("certs", "url"), "nobody answers there: add a health listener (health: {})")
     for name, upstream in _mapping(document.get("upstreams")).items():
         _check_upstream_of_passthrough(document, name, _mapping(upstream), found)
         tls = _mapping(_mapping(upstream).get("tls"))

@@ -129,6 +129,7 @@ KINDS: Final[dict[str, Param[Any]]] = {
     "hops": Integer(0, 100),
     "host_text": HOST_TEXT,
     "hosts": ListOf(Text("a host name without port", r"[A-Za-z0-9._:\[\]-]+", high=253), single=True),
+    "http_url": Text("a URL such as http://proxy.example:9906", r"http://[A-Za-z0-9._:\[\]-]+/?", high=300),
     "interval": Duration(low=0.1),
     "level": words("debug", "info", "warning", "error"),
     "listen": LISTEN,

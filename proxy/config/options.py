@@ -256,6 +256,9 @@ class CertsConfig(Struct, frozen=True):
     """Where the local authority lives that mints certificates."""
 
     dir: Annotated[str, option("file", "Its folder; absent: in memory, a new one at each start")] = ""
+    url: Annotated[
+        str, option("http_url", "Where clients reach the health listener; leaves then name their CRL there")
+    ] = ""
 
 
 class LogConfig(Struct, frozen=True):

@@ -497,6 +497,18 @@ def test_upstreams_over_tls_that_cannot_be(text: str, found: str) -> None:
     assert found in "; ".join(problems(SMALL.replace("{address:", f"{{tls: {text}, address:")))
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('certs: {url: "http://a:9906"}', "certs.url: nobody answers there: add a health listener"),
+        ('health: {}\ncerts: {url: "https://a:9906"}', "certs.url: expected a URL such as http://proxy"),
+        ('health: {}\ncerts: {url: "http://a:9906/x"}', "certs.url: expected a URL such as http://proxy"),
+    ],
+)
+def test_where_revocation_is_told_that_cannot_be(text: str, found: str) -> None:
+    assert found in "; ".join(problems(SMALL + text + "\n"))
+
+
 def test_options_make_one_listener_and_one_upstream() -> None:
     config = from_options(":8080", ["http://a:1", "http://b"], ["r.yaml"], admin="127.0.0.1:0", access="all")
     text = SMALL.replace(UPSTREAM, '["a:1", "b:80"]') + "rules: r.yaml\nlog: {access: all}\n"

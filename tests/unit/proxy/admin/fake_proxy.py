@@ -6,6 +6,7 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from proxy.admin.server import AdminServer
@@ -74,6 +75,17 @@ class FakeProxy:
         self.worker.cells.route("web", "stable")
         self.worker.cells.listeners.append(ListenerCells("web"))
         self.worker.cells.upstreams.append(UpstreamCells("stable"))
+
+    def tell_revocation(self, method: str, path: str, body: bytes) -> Any:
+        """Answer for an authority that echoes what it is asked."""
+        if path == "/crl/none":
+            return None
+        return SimpleNamespace(
+            status=200 if method != "PUT" else 405,
+            content_type="application/pkix-crl",
+            body=f"{method} {path} {len(body)}".encode(),
+            allow="GET" if method == "PUT" else "",
+        )
 
     async def load(self, data: bytes = FILE_RULES) -> None:
         """Bring rules of files in force."""

@@ -260,3 +260,17 @@ async def test_a_connection_may_be_used_again(endpoint: Endpoint) -> None:
         answer = await read_answer(reader)
         assert answer.status == (404 if path == "/nothing" else 200)
     writer.close()
+
+
+async def test_the_health_listener_answers_for_the_authority(endpoint: Endpoint) -> None:
+    """As the path came, before decoding; the admin endpoint has none of it."""
+    answer = await endpoint.call("GET", "/crl?x=%2F", to="health")
+    assert (answer.status, answer.body) == (200, b"GET /crl?x=%2F 0")
+    assert answer.headers["content-type"] == "application/pkix-crl"
+    kind = {"content_type": "application/ocsp-request"}
+    answer = await endpoint.call("POST", "/ocsp", b"12345", to="health", **kind)
+    assert answer.body == b"POST /ocsp 5"
+    answer = await endpoint.call("PUT", "/crl", to="health")
+    assert (answer.status, answer.headers["allow"]) == (405, "GET")
+    assert (await endpoint.call("GET", "/crl/none", to="health")).status == 404
+    assert (await endpoint.call("GET", "/crl")).status == 404
