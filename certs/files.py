@@ -32,43 +32,12 @@ class Identity:
         self.not_after = leaf.not_valid_after_utc.timestamp()
 
 
-class IdentityFiles:
-    """The files of a certificate and its key (one file may hold both), followed while they change.
-
-    ``changed`` only asks for the state of the files; it sees a new file under the old name, also where the
-    name leads over links (Kubernetes swaps a directory's link for mounted secrets).
-    """
-
-    def __init__(self, certificate: Path, key: Path | None = None) -> None:
-        """Read them.  Raises CertError: which file, what is wrong with it."""
-        self.certificate = certificate
-        self.key = key or certificate
-        self._seen = self._look()
-        self.identity = read_identity(self.certificate, self.key)
-
-    def _look(self) -> _Look:
-        return look(self.certificate, self.key)
-
-    def changed(self) -> bool:
-        """Whether the files are not those that ``reload`` (or the start) looked at."""
-        return self._look() != self._seen
-
-    def reload(self) -> bool:
-        """Read the files again if they changed; whether they did.
-
-        Raises CertError and keeps the identity from before; a certificate that was put in place before its
-        key so comes into force with the change that brings the key.
-        """
-        seen = self._look()
-        if seen == self._seen:
-            return False
-        self._seen = seen
-        self.identity = read_identity(self.certificate, self.key)
-        return True
-
-
 def look(*paths: Path) -> _Look:
-    """Note which files stand at the paths: device, inode, size and time of the last change (ns)."""
+    """Note which files stand at the paths: device, inode, size and time of the last change (ns).
+
+    Another note means another file, also where the path leads over links (Kubernetes puts mounted secrets in
+    place by swapping the link of their directory).
+    """
     found = []
     for path in paths:
         try:

@@ -8,7 +8,7 @@ import trustme
 
 from certs.authority import Authority
 from certs.errors import CertError
-from certs.files import IdentityFiles, read_crl, read_identity, read_trusted
+from certs.files import look, read_crl, read_identity, read_trusted
 from certs.mint import mint
 from tests.support.openssl import made_by_openssl
 
@@ -98,31 +98,13 @@ def test_the_order_of_a_chain_is_checked(pair: tuple[Path, Path], authority: Aut
         read_identity(certificate, key)
 
 
-def test_a_change_is_seen_and_read(pair: tuple[Path, Path], authority: Authority) -> None:
-    files = IdentityFiles(*pair)
-    first = files.identity
-    assert not files.changed()
-    assert not files.reload()
+def test_a_change_is_seen(pair: tuple[Path, Path], authority: Authority) -> None:
+    before = look(*pair)
+    assert look(*pair) == before
     put(pair[0].parent, authority, "new.example")
-    assert files.changed()
-    assert files.reload()
-    assert not files.changed()
-    assert files.identity.names == ("new.example",)
-    assert files.identity is not first
-
-
-def test_half_a_change_keeps_the_old_pair(pair: tuple[Path, Path], authority: Authority) -> None:
-    certificate, key = pair
-    files = IdentityFiles(certificate, key)
-    leaf = mint(authority, "new.example")
-    certificate.write_bytes(leaf.chain_pem)
-    with pytest.raises(CertError, match="does not belong"):
-        files.reload()
-    assert files.identity.names == ("shop.example",)
-    assert not files.reload()  # told once
-    key.write_bytes(leaf.key_pem)
-    assert files.reload()
-    assert files.identity.names == ("new.example",)
+    assert look(*pair) != before
+    pair[0].unlink()
+    assert look(*pair)[0] == (0, 0, 0, 0)
 
 
 def test_links_that_are_swapped_are_seen(tmp_path: Path, authority: Authority) -> None:
@@ -133,19 +115,12 @@ def test_links_that_are_swapped_are_seen(tmp_path: Path, authority: Authority) -
     (tmp_path / "data").symlink_to("one")
     for file in ("tls.crt", "tls.key"):
         (tmp_path / file).symlink_to(Path("data") / file)
-    files = IdentityFiles(tmp_path / "tls.crt", tmp_path / "tls.key")
+    paths = (tmp_path / "tls.crt", tmp_path / "tls.key")
+    before = look(*paths)
     (tmp_path / "next").symlink_to("two")
     os.replace(tmp_path / "next", tmp_path / "data")
-    assert files.reload()
-    assert files.identity.names == ("two.example",)
-
-
-def test_files_that_went_keep_the_old_pair(pair: tuple[Path, Path]) -> None:
-    files = IdentityFiles(*pair)
-    pair[0].unlink()
-    with pytest.raises(CertError, match="no such file"):
-        files.reload()
-    assert files.identity.names == ("shop.example",)
+    assert look(*paths) != before
+    assert read_identity(*paths).names == ("two.example",)
 
 
 def test_trusted_certificates_are_read(tmp_path: Path, authority: Authority) -> None:
