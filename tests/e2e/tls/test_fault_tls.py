@@ -107,6 +107,15 @@ REAL: dict[str, tuple[dict[str, Any], Real]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def peers(leaf: Pair) -> Iterator[dict[str, Played | SServer]]:
+    """The servers that really are so."""
+    running = {case: real(leaf) for case, (_, real) in REAL.items()}
+    yield running
+    for peer in running.values():
+        peer.stop()
+
+
 # Without a request of its own this one would wait where all is well; Java's takes seconds for each name.
 _SILENT = "s_client"
 _WELL = ("alpn", "no-alpn")
@@ -123,18 +132,13 @@ def told(client: str, targets: list[Target], ca: Path) -> list[str]:
 
 @pytest.mark.parametrize("client", [name for name in CLIENTS if name != "java"])
 def test_a_client_says_what_it_says_of_a_server_that_is_so(
-    front: Proxy, pki: Pki, leaf: Pair, client: str
+    front: Proxy, pki: Pki, peers: dict[str, Played | SServer], client: str
 ) -> None:
     """All at once: each trouble has a name of its own, and its rule looks at that."""
     cases = [case for case in REAL if not (client == _SILENT and case in _WELL)]
     names = {case: f"{case}.sick.example" for case in cases}
     front.put(*(rule(case, {"tls": REAL[case][0]}, match={"sni": names[case]}) for case in cases))
-    peers = {case: REAL[case][1](leaf) for case in cases}
-    try:
-        real = told(client, [target(peers[case], names[case]) for case in cases], pki.root.chain)
-    finally:
-        for peer in peers.values():
-            peer.stop()
+    real = told(client, [target(peers[case], names[case]) for case in cases], pki.root.chain)
     ours = told(client, [target(front, names[case]) for case in cases], pki.root.chain)
     assert dict(zip(cases, ours, strict=True)) == dict(zip(cases, real, strict=True))
     for case, said in zip(cases, ours, strict=True):
@@ -151,7 +155,7 @@ def test_a_stall_is_seen_as_a_server_that_says_nothing(
 ) -> None:
     front.put(rule("stuck", {"tls": {"handshake": "stall", "at": place}}))
     peer = Played(leaf, STALLS[place](tls_real.hold))
-    real, ours = ask("ssl", [target(peer), target(front)], pki.root.chain, 1.0)
+    real, ours = ask("ssl", [target(peer), target(front)], pki.root.chain, 0.5)
     peer.stop()
     assert ours == real
     assert ours.kind == "timeout"
