@@ -70,14 +70,14 @@ def upstream_failure(error: ssl.SSLError) -> Failure:
     """Tell apart why TLS to an upstream failed."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return _VERIFY.get(error.verify_code, errors.UPSTREAM_CERTIFICATE)
-    if "ALERT" in (error.reason or ""):
+    if "ALERT" in _reason(error):
         return errors.UPSTREAM_TLS_ALERT
     return errors.UPSTREAM_TLS_PROTOCOL
 
 
 def client_failure(error: ssl.SSLError) -> str:
     """Tell apart why a client's handshake failed: a kind of ``errors.HANDSHAKES``."""
-    reason = error.reason or ""
+    reason = _reason(error)
     if isinstance(error, ssl.SSLCertVerificationError) or "PEER_DID_NOT_RETURN" in reason:
         return errors.TLS_CLIENT_CERTIFICATE
     if "ALERT" in reason:
@@ -91,7 +91,13 @@ def words(error: ssl.SSLError) -> str:
     """Say in words what OpenSSL says in capitals."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
-    return (error.reason or str(error)).replace("_", " ").lower()
+    return (_reason(error) or str(error)).replace("_", " ").lower()
+
+
+def _reason(error: ssl.SSLError) -> str:
+    """Give OpenSSL's word for it; "" for an error that was not made by ``ssl`` itself."""
+    reason: Any = getattr(error, "reason", None)
+    return str(reason or "")
 
 
 # RFC 4514, section 3, and what OpenSSL calls them.

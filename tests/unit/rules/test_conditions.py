@@ -4,7 +4,7 @@ import pytest
 
 from rules.compile import compile_rule
 from rules.conditions import LONGEST_SEEN, Condition, all_hold, show, show_all
-from rules.facts import GRPC, HTTP1, HTTP2, TCP, WEBSOCKET, Facts
+from rules.facts import GRPC, HTTP1, HTTP2, TCP, WEBSOCKET, ClientCertificate, Facts
 from rules.model import Match, ResponseMatch, Text
 from tests.support.builders import facts, rule, text
 
@@ -28,6 +28,12 @@ def answered(status: int, headers: dict[bytes, list[bytes]] | None = None, grpc:
 def with_sni(name: bytes | None) -> Facts:
     made = facts()
     made.sni = name
+    return made
+
+
+def showing(subject: bytes, *names: bytes, fingerprint: bytes = b"00") -> Facts:
+    made = facts()
+    made.client_certificate = ClientCertificate(subject, list(names), fingerprint)
     return made
 
 
@@ -79,6 +85,22 @@ CASES: list[tuple[str, Match, Facts, bool]] = [
     ("unix socket", Match(source=("0.0.0.0/0", "::/0")), facts(source=""), False),
     ("sni", Match(sni=Text("suffix", ".Example")), with_sni(b"A.example"), True),
     ("no sni", Match(sni=Text("suffix", ".example")), with_sni(None), False),
+    (
+        "subject",
+        Match(certificate_subject=Text("suffix", ",O=Acme")),
+        showing(b"CN=shop,O=Acme"),
+        True,
+    ),
+    ("any name", Match(certificate_san=text("b")), showing(b"", b"a", b"b"), True),
+    ("no such name", Match(certificate_san=text("c")), showing(b"CN=c", b"a", b"b"), False),
+    ("fingerprint", Match(certificate_fingerprint=text("ab")), showing(b"", fingerprint=b"ab"), True),
+    ("no certificate", Match(certificate_san=Text("prefix", "")), facts(), False),
+    (
+        "certificate forbidden",
+        Match(certificate_subject=Text("present", wanted=False)),
+        facts(),
+        True,
+    ),
     ("status", Match(response=ResponseMatch(status=((500, 599),))), answered(503), True),
     ("status low", Match(response=ResponseMatch(status=((500, 599),))), answered(500), True),
     ("status high", Match(response=ResponseMatch(status=((404, 404), (500, 599)))), answered(599), True),
@@ -123,12 +145,16 @@ def test_every_part_says_what_it_saw() -> None:
         attempt=(1, 2),
         source=("10.0.0.0/8",),
         sni=text("n"),
+        certificate_subject=text("CN=a"),
+        certificate_san=text("a"),
+        certificate_fingerprint=text("ff"),
         response=ResponseMatch(
             status=((404, 404), (500, 599)), headers=(("x-b", text("1")),), grpc_status=(3,)
         ),
     )
     seen = facts("/s/m", query="q=2&q=3", headers={"x-a": ["2"]}, protocols=CALL)
     seen.response_status = 200
+    seen.client_certificate = ClientCertificate(b"CN=b", [b"b", b"c"], b"00")
     compiled = compile_rule(rule(match=match), 0, None, 1)
     shown = {part.part: (part.wanted, part.seen(seen)) for part in compiled.conditions + compiled.response}
     assert shown == {
@@ -145,6 +171,9 @@ def test_every_part_says_what_it_saw() -> None:
         "attempt": ("1 or 2", "1"),
         "source": ("10.0.0.0/8", "192.0.2.1"),
         "sni": ('"n"', "absent"),
+        "client_certificate.subject": ('"CN=a"', '"CN=b"'),
+        "client_certificate.san": ('"a"', '"b", "c"'),
+        "client_certificate.fingerprint": ('"ff"', '"00"'),
         "response.status": ("404 or 500-599", "200"),
         "response.headers.x-b": ('"1"', "absent"),
         "response.grpc_status": ("3", "absent"),
