@@ -68,6 +68,10 @@ class Passing:
         """The upstream's connection is gone; the client's ends in the same way."""
         raise NotImplementedError
 
+    def cut(self, phase: int) -> None:
+        """End one direction (``phase``: that of its body) as if its source had; the rest is thrown away."""
+        raise NotImplementedError
+
     def ended(self) -> bool:
         """Tell whether both directions have ended in order."""
         raise NotImplementedError
@@ -128,6 +132,10 @@ class ClientSide(Connection):
 
     def bare_body(self) -> None:
         """Give the request's body without its framing; to be said before any of it is read."""
+        raise NotImplementedError
+
+    def cut_body(self) -> None:
+        """End the answer's body here, though more was announced: FIN, or END_STREAM without trailers."""
         raise NotImplementedError
 
     def end_call(self, ex: "Exchange", end: EndCall) -> None:
@@ -202,6 +210,10 @@ class UpstreamSide(Connection):
 
     def end(self, reader: BodyReader) -> None:
         """Send what ends the request: the reader has given END.  The answer is due from now on."""
+        raise NotImplementedError
+
+    def cut_body(self) -> None:
+        """End the request's body here, though more was announced; the answer is due from now on."""
         raise NotImplementedError
 
     def go_on_reading(self) -> None:

@@ -22,6 +22,7 @@ from rules.actions import (
     Action,
     Answer,
     Close,
+    CutBody,
     Disturb,
     GoAway,
     Hold,
@@ -73,6 +74,10 @@ class Ending:
 
     def close(self, ex: Exchange, close: Close, side: int) -> None:
         """End this side in order before the message is complete, the other as a proxy would."""
+        raise NotImplementedError
+
+    def cut_body(self, ex: Exchange, phase: int) -> None:
+        """End the body of this phase in the middle, as if it were whole."""
         raise NotImplementedError
 
     def finish(self, ex: Exchange) -> None:
@@ -162,6 +167,10 @@ class Performance:
                 return self._hold(chosen, action.seconds, THEN_CONTINUE, None, action.failure)
             self.ending.injected(ex, self.plan, chosen)
             self.ending.failed(ex, action.failure)
+            return True
+        elif isinstance(action, CutBody):
+            self.ending.injected(ex, self.plan, chosen)
+            self.ending.cut_body(ex, fault.phase)
             return True
         elif isinstance(action, ShapeHandshake):
             # The connection was open before: its client shall come again, and meet what it now meets.

@@ -59,7 +59,7 @@ class Direction:
 
     def arrived(self, data: bytes) -> None:
         """Pass bytes on, up to the place where a fault acts."""
-        if self.ex.over:
+        if self.ex.over or self.closed:
             return
         if self.held:
             self.waiting.append(data)
@@ -113,6 +113,15 @@ class Direction:
         self.ended = True
         if not self.held and not self.closed:
             self.closed = True
+            self.sink.finish()
+            self.tunnel.direction_closed()
+
+    def cut(self) -> None:
+        """Tell the sink that this was all; what still comes is read and thrown away."""
+        if not self.closed:
+            self.closed = True
+            self.waiting = []
+            self.source.resume(BY_BUFFER)
             self.sink.finish()
             self.tunnel.direction_closed()
 
@@ -200,6 +209,9 @@ class Tunnel(Passing):
             else:
                 upstream.close()
         self.ending.finish(self.ex)
+
+    def cut(self, phase: int) -> None:
+        (self.up if phase == phases.REQUEST_BODY else self.down).cut()
 
     def ended(self) -> bool:
         return self.up.closed and self.down.closed

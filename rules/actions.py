@@ -121,6 +121,15 @@ class Close(Action):
         self.close_notify: bool = close_notify
 
 
+class CutBody(Action):
+    """End the body of this phase here as if it were whole, against what its framing says.
+
+    HTTP/1.1, TCP: FIN in the middle; HTTP/2: END_STREAM, without trailers.  Nothing more of it passes.
+    """
+
+    __slots__ = ()
+
+
 class Nothing(Action):
     """Leave this exchange alone: it gives the fault nothing to act on, which then counts as not chosen."""
 

@@ -20,6 +20,15 @@ def phase_field(allowed: tuple[int, ...], default: int = -1) -> Field:
     return Field(Choice(names), phases.NAMES[default] if default >= 0 else None, "the phase where it acts")
 
 
+def direction_field() -> Field:
+    """Make the field ``direction:`` of a fault that acts on one body; it gives the phase of that."""
+    return Field(
+        Choice({"request": phases.REQUEST_BODY, "response": phases.RESPONSE_BODY}),
+        "response",
+        "the body that it acts on",
+    )
+
+
 def on_field() -> Field:
     """Make the field ``on:`` of a fault that acts on connections."""
     return Field(

@@ -131,6 +131,9 @@ class ClientLeg(ClientSide):
             h1_write.answer(answer.status, headers, answer.body, close, ex.head.method == _HEAD, lines)
         )
 
+    def cut_body(self) -> None:
+        self.close()
+
     def end_call(self, ex: Exchange, end: EndCall) -> None:
         self.broken()  # HTTP/1.1 carries no gRPC calls
 

@@ -86,6 +86,13 @@ class UpstreamLeg(UpstreamSide):
         if ex is not None:
             ex.sent_at = self.worker.timers.now()
 
+    def cut_body(self) -> None:
+        self.due = -1  # it waits for more: no other request may follow on this connection
+        self.pipe.finish()
+        ex = self.ex
+        if ex is not None:
+            ex.sent_at = self.worker.timers.now()
+
     def keep_readable(self) -> None:
         """Keep a second descriptor while a body is sent.
 

@@ -190,6 +190,10 @@ class ClientStream(ClientSide):
                 codec.send_trailers(self.stream, answers.trailers(answer))
         self.link.mark()
 
+    def cut_body(self) -> None:
+        self.whole = True
+        self.sender.finish(None)
+
     def end_call(self, ex: Exchange, end: EndCall) -> None:
         self.whole = True
         ex.grpc_status = status_of(end.status or None)

@@ -80,6 +80,12 @@ class UpstreamStream(UpstreamSide):
         if ex is not None:
             ex.sent_at = ex.worker.timers.now()
 
+    def cut_body(self) -> None:
+        self.sender.finish(None)
+        ex = self.ex
+        if ex is not None:
+            ex.sent_at = ex.worker.timers.now()
+
     def writable(self) -> None:
         """The upstream's window let some of what waited go out."""
         code = self.sender.parted()

@@ -59,6 +59,16 @@ class PathEnding(CallEnding):
         else:
             _upstream_cut(ex, errors.UPSTREAM_CLOSED)
 
+    def cut_body(self, ex: Exchange, phase: int) -> None:
+        if ex.passing is not None:
+            ex.passing.cut(phase)
+        elif phase == phases.RESPONSE_BODY:
+            ex.client.cut_body()
+            finish(ex)
+        elif ex.upstream is not None:
+            ex.body_open = False  # what is left of it is not read before there is an answer
+            ex.upstream.cut_body()
+
     def end_call(self, ex: Exchange, end: EndCall) -> None:
         if ex.response is None:
             ex.status = 200

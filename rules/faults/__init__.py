@@ -11,6 +11,7 @@ from rules.faults.http2 import Http2Fault
 from rules.faults.reset import ResetFault
 from rules.faults.stall import StallFault
 from rules.faults.tls import TlsFault
+from rules.faults.truncate import TruncateFault
 
 FAULTS: Final[dict[str, type[Fault]]] = {
     "delay": DelayFault,
@@ -21,10 +22,11 @@ FAULTS: Final[dict[str, type[Fault]]] = {
     "grpc": GrpcFault,
     "http2": Http2Fault,
     "tls": TlsFault,
+    "truncate": TruncateFault,
 }
 
 # Kinds that the rule language has and this version does not: their error says so.
 LATER: Final = (
-    "throttle", "drip", "loss", "truncate", "corrupt", "rewrite", "duplicate", "limit",
+    "throttle", "drip", "loss", "corrupt", "rewrite", "duplicate", "limit",
     "connect", "dns", "breaker",
 )  # fmt: skip
