@@ -150,39 +150,34 @@ class Performance:
                 return self._hold(chosen, action.seconds, THEN_CONTINUE, None)
         elif isinstance(action, Hold):
             return self._hold(chosen, action.seconds, action.then, action.answer)
-        elif isinstance(action, Answer):
-            self.ending.injected(ex, self.plan, chosen)
-            self.ending.answer(ex, action)
-            return True
-        elif isinstance(action, Reset):
-            self.ending.injected(ex, self.plan, chosen)
-            self.ending.reset(ex, action, fault.side)
-            return True
-        elif isinstance(action, Close):
-            self.ending.injected(ex, self.plan, chosen)
-            self.ending.close(ex, action, fault.side)
-            return True
-        elif isinstance(action, Fail):
-            if action.seconds > 0.0:
-                return self._hold(chosen, action.seconds, THEN_CONTINUE, None, action.failure)
-            self.ending.injected(ex, self.plan, chosen)
-            self.ending.failed(ex, action.failure)
-            return True
-        elif isinstance(action, CutBody):
-            self.ending.injected(ex, self.plan, chosen)
-            self.ending.cut_body(ex, fault.phase)
-            return True
-        elif isinstance(action, ShapeHandshake):
-            # The connection was open before: its client shall come again, and meet what it now meets.
-            self.ending.injected(ex, self.plan, chosen)
-            self.ending.close(ex, _CLOSE, fault.side)
-            return True
+        elif isinstance(action, Fail) and action.seconds > 0.0:
+            return self._hold(chosen, action.seconds, THEN_CONTINUE, None, action.failure)
         elif isinstance(action, GoAway):
             ex.client.dismiss(action)
         elif isinstance(action, Disturb):
             ex.client.disturb(action, chosen.rule)
         self.ending.injected(ex, self.plan, chosen)
-        return False
+        return self._end(fault, action)
+
+    def _end(self, fault: Fault, action: Action) -> bool:
+        """Let an action that ends the exchange, or a body of it, do so; False: it is none of these."""
+        ex = self.ex
+        if isinstance(action, Answer):
+            self.ending.answer(ex, action)
+        elif isinstance(action, Reset):
+            self.ending.reset(ex, action, fault.side)
+        elif isinstance(action, Close):
+            self.ending.close(ex, action, fault.side)
+        elif isinstance(action, Fail):
+            self.ending.failed(ex, action.failure)
+        elif isinstance(action, CutBody):
+            self.ending.cut_body(ex, fault.phase)
+        elif isinstance(action, ShapeHandshake):
+            # The connection was open before: its client shall come again, and meet what it now meets.
+            self.ending.close(ex, _CLOSE, fault.side)
+        else:
+            return False
+        return True
 
     def _hold(
         self, chosen: Chosen, seconds: float, then: int, answer: Answer | None, failure: Failure | None = None
