@@ -20,6 +20,7 @@ NO_MATCH: Final = "no_match"
 NOT_SAMPLED: Final = "not_sampled"
 FIRES_NOW: Final = "fires"
 SHADOWS: Final = "shadow"
+ON_CONNECTION: Final = "on_connection"  # it has nothing to do with requests, but with their connection
 WAITS: Final = "needs_response"  # all that can be known at the request holds
 PASSED_OVER: Final = "passed_over"  # a final rule before it fires
 
@@ -80,10 +81,16 @@ def _entry(rule: CompiledRule, facts: Facts, opened: int) -> dict[str, Any]:
         outcome = NO_MATCH
     elif rule.response and not facts.response_status:
         outcome = WAITS
+    elif not rule.exchange:
+        outcome = ON_CONNECTION
     elif verdict != FIRES or not eligible(rule, OF_EXCHANGE, opened):
         outcome = NOT_SAMPLED
     else:
         outcome = SHADOWS if rule.shadow else FIRES_NOW
+    faults = [_fault(fault, rule.of_trailers) for fault in _in_place(rule)]
+    if outcome == ON_CONNECTION:
+        for fault, item in zip(_in_place(rule), faults, strict=True):
+            item["why_not"] = _when(fault)
     return {
         "rule": rule.name,
         "priority": rule.priority,
@@ -91,8 +98,17 @@ def _entry(rule: CompiledRule, facts: Facts, opened: int) -> dict[str, Any]:
         "conditions": conditions,
         "failed": failed,
         "sample": sample,
-        "faults": [_fault(fault, rule.of_trailers) for fault in _in_place(rule)],
+        "faults": faults,
     }
+
+
+def _when(fault: SampledFault) -> str:
+    """Say when a fault acts that does not at a request."""
+    if fault.fault.phase == TLS:
+        return "acts on the handshake of new connections with TLS"
+    if fault.fault.phase < TLS:
+        return "acts on new connections"
+    return "acts on connections opened after the rule came into force"
 
 
 def _judge(condition: Condition, facts: Facts) -> dict[str, Any]:
@@ -167,11 +183,7 @@ def _plan(rule: CompiledRule, facts: Facts, opened: int, entry: dict[str, Any]) 
     for fault in _in_place(rule):
         item = next(item for item in entry["faults"] if item["number"] == fault.number)
         if fault not in able:
-            item["why_not"] = (
-                "acts on new connections"
-                if fault.fault.phase <= TLS
-                else "acts on connections opened after the rule came into force"
-            )
+            item["why_not"] = _when(fault)
             continue
         if fault.sampling is not None:
             tally = rule.state.faults[fault.number].tally

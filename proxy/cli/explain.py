@@ -20,6 +20,7 @@ OUTCOMES: Final = {
     "shadow": "would fire (shadow)",
     "no_match": "no match",
     "not_sampled": "not sampled",
+    "on_connection": "on connections",
     "needs_response": "depends on the answer",
     "passed_over": "passed over",
     "disabled": "disabled",
@@ -206,7 +207,7 @@ def why(entry: dict[str, Any]) -> str:
     parts = list(entry["sample"])
     if entry["outcome"] == "needs_response":
         parts += [_noted(fault) for fault in entry["faults"] if fault["note"]]
-    if entry["outcome"] in ("fires", "shadow"):
+    if entry["outcome"] in ("fires", "shadow", "on_connection"):
         parts += [_fault(fault) for fault in entry["faults"]]
     return "; ".join(parts)
 

@@ -8,7 +8,7 @@ from rules.explain import BEHIND_BODY, TRAILERS_ONLY, explain, percent_text
 from rules.facts import Facts
 from rules.fault import ON_NEW
 from rules.model import Match, ResponseMatch, Sample
-from rules.phases import ACCEPT, END, RESPONSE_BODY, RESPONSE_HEAD
+from rules.phases import ACCEPT, END, RESPONSE_BODY, RESPONSE_HEAD, TLS
 from rules.sample import RuleState
 from rules.snapshot import Snapshot
 from tests.support.builders import facts, names, pause, plan, rule, snapshot, text
@@ -74,6 +74,17 @@ def test_the_parts_of_the_sample_in_words() -> None:
     ]
     compiled.rules[0].state.matches = 1
     assert "sticky header:x-user: no key, does not fire" in entry(compiled, facts())["sample"]
+
+
+@pytest.mark.parametrize(
+    ("phase", "words"),
+    [(ACCEPT, "acts on new connections"), (TLS, "acts on the handshake of new connections with TLS")],
+)
+def test_a_rule_that_is_about_connections(phase: int, words: str) -> None:
+    told = entry(snapshot(rule(faults=[pause(phase)], sample=Sample(percent=0))), facts())
+    assert (told["outcome"], [one["why_not"] for one in told["faults"]]) == ("on_connection", [words])
+    mixed = entry(snapshot(rule(faults=[pause(phase), pause()])), facts())
+    assert (mixed["outcome"], [one["why_not"] for one in mixed["faults"]]) == ("fires", [words, ""])
 
 
 @pytest.mark.parametrize(
