@@ -1,6 +1,7 @@
 """What a conformance case talks through: a socket, or a server without one."""
 
 import socket
+import ssl
 from collections.abc import Callable
 from typing import Protocol
 
@@ -73,3 +74,33 @@ class SocketChannel:
 
     def close(self) -> None:
         self._socket.close()
+
+
+class TlsChannel(SocketChannel):
+    """The same over TLS, with HTTP/2 by ALPN; whose certificate it is does not matter here."""
+
+    def __init__(self, host: str, port: int, patience: float = 1.0) -> None:
+        super().__init__(host, port, patience)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        context.set_alpn_protocols(["h2"])
+        self._tls = context.wrap_socket(self._socket, server_hostname="localhost")
+        assert self._tls.selected_alpn_protocol() == "h2"
+
+    def send(self, data: bytes) -> None:
+        try:
+            self._tls.sendall(data)
+        except OSError:  # ssl's errors are of this kind
+            pass
+
+    def receive(self) -> bytes:
+        try:
+            return self._tls.recv(65536)
+        except TimeoutError:
+            raise Quiet from None
+        except OSError:
+            return b""
+
+    def close(self) -> None:
+        self._tls.close()

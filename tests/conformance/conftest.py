@@ -1,6 +1,7 @@
 """The proxy that all cases share."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,8 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
         "http1": Scripted(_answer),
         "http2": ScriptedH2(_answer_http2),
     }
-    listener = {"address": "127.0.0.1:0", "protocol": "http2", "timeouts": {"drain": "1s"}}
+    listener: dict[str, Any] = {"address": "127.0.0.1:0", "protocol": "http2", "timeouts": {"drain": "1s"}}
+    listener["tls"] = {"mode": "auto"}  # clear text and TLS on the same port
     document = {
         "listeners": [{**listener, "name": name, "routes": [{"upstream": name}]} for name in LISTENERS],
         "upstreams": {name: {"address": one.address, "protocol": name} for name, one in upstreams.items()},

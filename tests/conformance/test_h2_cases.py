@@ -12,7 +12,7 @@ import pytest
 # The modules that fill the table.
 from tests.conformance import compression, definitions, generic, messages, streams
 from tests.conformance.cases import CASES, Case
-from tests.conformance.channels import Channel, Connect, EchoChannel, SocketChannel
+from tests.conformance.channels import Channel, Connect, EchoChannel, SocketChannel, TlsChannel
 from tests.conformance.conftest import LISTENERS
 from tests.conformance.peer import Peer
 from tests.support.h2_server import background
@@ -24,7 +24,7 @@ NUMBERED = sorted(CASES, key=lambda case: case.number)
 
 # How a client reaches a listener: transport, host, port, seconds of silence that mean nothing will come.
 Transport = Callable[[str, int, float], Channel]
-TRANSPORTS: dict[str, Transport] = {"tcp": SocketChannel}
+TRANSPORTS: dict[str, Transport] = {"tcp": SocketChannel, "tls": TlsChannel}
 
 
 @pytest.fixture(scope="module")
