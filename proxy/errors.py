@@ -212,3 +212,10 @@ HANDSHAKES: Final[dict[str, str]] = {
     TLS_NO_CERTIFICATE: "we have no certificate for the name that the client asked for",
     TLS_PROTOCOL: "the client broke the protocol",
 }
+
+TIMEOUTS: Final = frozenset({CONNECT_TIMEOUT.kind, RESPONSE_TIMEOUT.kind, UPSTREAM_IDLE.kind})
+
+
+def of_upstream(failure: Failure) -> bool:
+    """Whether a failure says something about the upstream: 4xx are the client's own, or of its going away."""
+    return failure.status >= 500 and failure is not SHUTDOWN

@@ -18,6 +18,7 @@ from proxy.wire.body import BodyReader
 from proxy.wire.h1_head import Head
 from proxy.worker import Releasable, Worker
 from rules.actions import CANCEL, Answer, Disturb, EndCall, GoAway
+from rules.breakers.keeper import Pass
 from rules.compiled import CompiledRule
 from rules.facts import Facts
 from rules.plan import Chosen
@@ -283,6 +284,7 @@ class Exchange:
     plan: Plan | None = None
     late_plans: list[Plan] | None = None  # of rules that came while this was open (on: open)
     facts: Facts | None = None
+    passes: list[Pass] | None = None  # of breakers, which are told how this ends
     holding: list[Releasable] | None = None  # the faults that make this exchange wait
     sent_at: float = 0.0  # when the request was complete at the upstream; 0: not yet
     injected: float = 0.0  # seconds that faults have added

@@ -9,6 +9,7 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
+from proxy.consulting import consult
 from proxy.errors import Failure
 from proxy.exchange import Exchange
 from proxy.net.timers import Timer
@@ -22,6 +23,7 @@ from rules.actions import (
     Action,
     Answer,
     Close,
+    Consult,
     CutBody,
     Disturb,
     GoAway,
@@ -92,6 +94,10 @@ class Ending:
         """Show the client a failure of the upstream that was not there."""
         raise NotImplementedError
 
+    def shadowed(self, ex: Exchange, plan: Plan, chosen: Chosen) -> None:
+        """Leave proof of what a shadow rule would have done now."""
+        raise NotImplementedError
+
     def injected(self, ex: Exchange, plan: Plan, chosen: Chosen) -> None:
         """Leave proof: the fault has done what it does (its milliseconds are known)."""
         raise NotImplementedError
@@ -128,12 +134,25 @@ class Performance:
                 action = _wait_for_deadline(ex, action)
             elif isinstance(action, ShapeHandshake) and chosen.fault.side == UPSTREAM:
                 action = self.ending.spoil(ex, action)
+            elif isinstance(action, Consult):
+                action = self._consult(chosen, action)
             if isinstance(action, Nothing):
                 chosen.cancel()
             elif self._act(chosen, chosen.fault, action):
                 return
         if not ex.over:
             self.then.carry_on(ex)
+
+    def _consult(self, chosen: Chosen, action: Consult) -> Action:
+        """Ask a breaker; gives the answer in place of the upstream's, or nothing to be done."""
+        refusal = consult(self.ex, self.plan, chosen, action)
+        if refusal is None:
+            return _NOTHING
+        if not chosen.rule.shadow:
+            return refusal
+        chosen.count_shadow()
+        self.ending.shadowed(self.ex, self.plan, chosen)
+        return _NOTHING
 
     def _withdrawn(self, chosen: Chosen) -> bool:
         """Tell whether the rule went away, or all faults were stopped, since this was planned."""

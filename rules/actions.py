@@ -8,6 +8,8 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
+from rules.breakers.figures import Figures
+
 FOREVER: Final = -1.0
 
 CANCEL: Final = 8  # HTTP/2's error code for what is not wanted any more (RFC 9113, section 7)
@@ -241,6 +243,20 @@ class Disturb(Action):
             or self.padding
             or self.frame_size
         )
+
+
+class Consult(Action):
+    """Ask the breakers that the rule keeps whether this exchange may pass, and tell them how it ends.
+
+    ``answers`` is what the client gets where it may not, by what they say (``rules.breakers.breaker``).
+    """
+
+    __slots__ = ("answers", "figures", "key")
+
+    def __init__(self, figures: Figures, key: bytes, answers: list[Answer]) -> None:
+        self.figures: Figures = figures
+        self.key: bytes = key
+        self.answers: list[Answer] = answers
 
 
 # How far a TLS handshake gets before it is cut or held up.

@@ -221,6 +221,7 @@ class Compilation:
             return
         samples = [rule.sample, *(planned.sample for planned in rule.faults if planned.sample is not None)]
         self._request_names |= names_asked(rule.match, samples)
+        self._request_names.update(planned.fault.header for planned in rule.faults if planned.fault.header)
         if rule.match.response is not None:
             self._response_names.update(name.lower().encode() for name, _ in rule.match.response.headers)
             if rule.match.response.grpc_status:

@@ -36,6 +36,7 @@ _TOKEN: Final = re.compile(TOKEN)
 _VALUE: Final = re.compile(
     r"[^\x00-\x08\x0a-\x1f\x7f]*"
 )  # RFC 9110 section 5.5: no control character but tab
+_RANGE: Final = re.compile(r"([1-5][0-9]{2})-([1-5][0-9]{2})")
 _METHODS: Final = frozenset(
     {"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"}
 )  # fmt: skip
@@ -152,3 +153,26 @@ class Http2Code(Param[int]):
     def schema(self) -> Schema:
         """Describe it."""
         return {"anyOf": [{"enum": list(H2_CODES)}, {"type": "integer", "minimum": 0, "maximum": MOST_CODE}]}
+
+
+class StatusRange(Param[tuple[int, int]]):
+    """An HTTP status, or a range of them such as 500-599; read as first and last."""
+
+    human = "a status such as 503, or a range such as 500-599"
+
+    def parse(self, value: object, context: Context = ALONE) -> tuple[int, int]:
+        """Read a status or a range."""
+        if type(value) is int and 100 <= value <= 599:
+            return value, value
+        found = _RANGE.fullmatch(value) if isinstance(value, str) else None
+        if found is None:
+            raise self.wrong(value)
+        first, last = int(found[1]), int(found[2])
+        if first > last:
+            raise BadValue(f"{show(value)} ends before it begins")
+        return first, last
+
+    def schema(self) -> Schema:
+        """Describe it."""
+        number = {"type": "integer", "minimum": 100, "maximum": 599}
+        return {"anyOf": [number, {"type": "string", "pattern": "^[1-5][0-9]{2}-[1-5][0-9]{2}$"}]}

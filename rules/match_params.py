@@ -8,7 +8,7 @@ from typing import Any, Final
 import re2
 
 from rules.facts import PROTOCOLS
-from rules.http_params import GrpcStatus, HeaderName, Method
+from rules.http_params import GrpcStatus, HeaderName, Method, StatusRange
 from rules.model import Match, ResponseMatch, Text
 from rules.params import (
     ALONE,
@@ -144,32 +144,6 @@ class Network(Param[str]):
     def schema(self) -> Schema:
         """Describe it loosely: ``parse`` has the last word."""
         return {"type": "string", "pattern": "^[0-9a-fA-F:.]+(/[0-9]{1,3})?$"}
-
-
-_RANGE: Final = re.compile(r"([1-5][0-9]{2})-([1-5][0-9]{2})")
-
-
-class StatusRange(Param[tuple[int, int]]):
-    """An HTTP status, or a range of them such as 500-599; read as first and last."""
-
-    human = "a status such as 503, or a range such as 500-599"
-
-    def parse(self, value: object, context: Context = ALONE) -> tuple[int, int]:
-        """Read a status or a range."""
-        if type(value) is int and 100 <= value <= 599:
-            return value, value
-        found = _RANGE.fullmatch(value) if isinstance(value, str) else None
-        if found is None:
-            raise self.wrong(value)
-        first, last = int(found[1]), int(found[2])
-        if first > last:
-            raise BadValue(f"{show(value)} ends before it begins")
-        return first, last
-
-    def schema(self) -> Schema:
-        """Describe it."""
-        number = {"type": "integer", "minimum": 100, "maximum": 599}
-        return {"anyOf": [number, {"type": "string", "pattern": "^[1-5][0-9]{2}-[1-5][0-9]{2}$"}]}
 
 
 def _make_grpc(values: Values) -> Values:

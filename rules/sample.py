@@ -7,6 +7,7 @@ The parts of a sample are looked at in the order ``every``, ``percent``, ``max_a
 
 from typing import Final
 
+from rules.breakers.keeper import Breakers
 from rules.draw import MILLION, Draws
 from rules.facts import Facts
 from rules.reading import cookie_value, query_values
@@ -131,11 +132,12 @@ def unit_of(sticky: StickyKey | None, ordinal: int, facts: Facts) -> bytes:
 class FaultState:
     """What outlives the exchanges of one fault of a rule."""
 
-    __slots__ = ("memory", "tally")
+    __slots__ = ("breakers", "memory", "tally")
 
     def __init__(self) -> None:
         self.tally: Tally = Tally()
         self.memory: list[float] = []
+        self.breakers: Breakers | None = None  # what a fault that consults them keeps
 
 
 class RuleState:
@@ -178,5 +180,7 @@ class RuleState:
             fault.tally.seen = 0
             fault.tally.fired = 0
             fault.memory.clear()
+            if fault.breakers is not None:
+                fault.breakers.reset()
             self.injected[at] = 0
             self.shadowed[at] = 0

@@ -57,7 +57,7 @@ class Plan:
 
     def _place(self, chosen: Chosen) -> None:
         self.chosen.append(chosen)
-        if chosen.rule.shadow:
+        if chosen.rule.shadow and not chosen.fault.conditional:
             chosen.count_shadow()
             self.shadowed.append(chosen)
             return

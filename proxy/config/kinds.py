@@ -6,7 +6,8 @@ Errors, JSON Schema and the checks of the command line come from the same object
 from typing import Any, Final
 
 from proxy.config.addresses import Address
-from rules.match_params import HEADERS, HOST_TEXT, PATH_TEXT, StatusRange
+from rules.http_params import StatusRange
+from rules.match_params import HEADERS, HOST_TEXT, PATH_TEXT
 from rules.params import (
     ALONE,
     BadValue,

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from proxy import errors
+from proxy import consulting, errors
 from proxy.errors import Failure
 from proxy.exchange import Exchange
 from proxy.listener import Listener
@@ -93,6 +93,9 @@ class PathEnding(CallEnding):
 
     def finish(self, ex: Exchange) -> None:
         finish(ex)
+
+    def shadowed(self, ex: Exchange, plan: Plan, chosen: Chosen) -> None:
+        log_injection(ex, chosen, plan, True)
 
     def injected(self, ex: Exchange, plan: Plan, chosen: Chosen) -> None:
         rule = chosen.rule
@@ -249,6 +252,8 @@ def finish(ex: Exchange) -> None:
     plan = ex.plan
     if plan is not None:
         plan.release()
+    if ex.passes is not None:
+        consulting.report(ex)
     late = ex.late_plans
     if late is not None:
         for one in late:

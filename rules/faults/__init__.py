@@ -4,6 +4,7 @@ from typing import Final
 
 from rules.fault import Fault
 from rules.faults.abort import AbortFault
+from rules.faults.breaker import BreakerFault
 from rules.faults.close import CloseFault
 from rules.faults.delay import DelayFault
 from rules.faults.grpc import GrpcFault
@@ -23,10 +24,11 @@ FAULTS: Final[dict[str, type[Fault]]] = {
     "http2": Http2Fault,
     "tls": TlsFault,
     "truncate": TruncateFault,
+    "breaker": BreakerFault,
 }
 
 # Kinds that the rule language has and this version does not: their error says so.
 LATER: Final = (
     "throttle", "drip", "loss", "corrupt", "rewrite", "duplicate", "limit",
-    "connect", "dns", "breaker",
+    "connect", "dns",
 )  # fmt: skip

@@ -1,0 +1,55 @@
+"""breaker: what the caller of a circuit breaker sees."""
+
+from typing import ClassVar
+
+from rules.actions import Action, Answer, Consult, Nothing
+from rules.breaker_params import BREAKER_FIELDS, read_answers, read_figures
+from rules.breakers.figures import Figures
+from rules.draw import Dice
+from rules.facts import Facts
+from rules.fault import Fault
+from rules.phases import REQUEST_HEAD
+from rules.records import Record, Values
+
+
+class BreakerFault(Fault):
+    """Exchanges pass and are counted while it is closed; while it is open they get its answer.
+
+    The state is kept with the rule's, so that a change of figures keeps it.
+    """
+
+    KIND: ClassVar[str] = "breaker"
+    PARAMS: ClassVar[Record[Values]] = Record(
+        BREAKER_FIELDS,
+        short="profile",
+        human="a profile such as envoy, or a mapping such as {profile: hystrix, open_for: 1s}",
+    )
+
+    def __init__(self, figures: Figures, answers: list[Answer], per: str) -> None:
+        super().__init__(REQUEST_HEAD)
+        self.figures: Figures = figures
+        self.answers: list[Answer] = answers
+        self.per: str = per
+        self.conditional = True
+        if per.startswith("header:"):
+            self.header = per.removeprefix("header:").encode()
+
+    @classmethod
+    def build(cls, values: Values) -> Fault:
+        """Make it."""
+        figures = read_figures(values)
+        return BreakerFault(figures, read_answers(values, figures), values["per"])
+
+    def decide(self, facts: Facts, dice: Dice) -> Action:
+        """Consult the breaker of the key; without the header that is the key there is none."""
+        key = b""
+        if self.header:
+            found = facts.headers.get(self.header)
+            if not found or not found[0]:
+                return Nothing()
+            key = found[0]
+        elif self.per == "upstream":
+            key = facts.upstream.encode()
+        elif self.per == "route":
+            key = f"{facts.listener}/{facts.upstream}".encode()
+        return Consult(self.figures, key, self.answers)
