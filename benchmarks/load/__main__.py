@@ -69,7 +69,9 @@ def present(wanted: Sequence[str] | None, result: Result) -> list[Subject]:
 
 def lack(protocol: str) -> str:
     """Say what is missing to send a protocol's load and to answer it; empty when nothing is."""
-    return (wrk if protocol == upstream.HTTP1 else h2load).missing() or upstream.missing(protocol)
+    return (wrk if protocol in (upstream.HTTP1, upstream.HTTPS) else h2load).missing() or upstream.missing(
+        protocol
+    )
 
 
 def able(protocols: Sequence[str]) -> list[str]:

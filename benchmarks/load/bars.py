@@ -49,6 +49,7 @@ def _ratio(
 
 
 def _against_peers(result: Result, build: str) -> list[Verdict]:
+    tls = workloads.TLS_32.name
     small, large, one = workloads.SMALL_32.name, workloads.LARGE.name, workloads.SMALL_1.name
     if build == COMPILED:
         to_nginx = _ratio(result, small, "cpu", build, "nginx")
@@ -56,11 +57,13 @@ def _against_peers(result: Result, build: str) -> list[Verdict]:
         return [
             _verdict(result, "small GET, 32 connections, CPU", small, "cpu", build, "HAProxy", 1.3, aim),
             _verdict(result, "64 KiB response, CPU", large, "cpu", build, "HAProxy", 1.2, "≤ 0.8 x HAProxy"),
+            _verdict(result, "small GET over TLS, CPU", tls, "cpu", build, "HAProxy", 1.4, "≤ 1.1 x HAProxy"),
             _verdict(result, "p50 at one connection", one, "p50", build, "HAProxy", 1.3, "≤ 1.0 x HAProxy"),
         ]
     return [
         _verdict(result, "small GET, 32 connections, CPU", small, "cpu", build, "Envoy", 0.6),
         _verdict(result, "64 KiB response, CPU", large, "cpu", build, "Envoy", 1.0),
+        _verdict(result, "small GET over TLS, CPU", tls, "cpu", build, "Envoy", 0.75),
         _verdict(result, "p50 at one connection", one, "p50", build, "HAProxy", 1.5),
     ]
 

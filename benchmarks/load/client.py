@@ -3,6 +3,7 @@
 import http.client
 import resource
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +22,23 @@ def ask(
     port: int, path: str, headers: Mapping[str, str] | None = None, body: bytes = b""
 ) -> tuple[int, bytes]:
     """Ask once on a new connection; give status and body."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    return _ask(http.client.HTTPConnection("127.0.0.1", port, timeout=10), path, headers, body)
+
+
+def ask_over_tls(
+    port: int, path: str, headers: Mapping[str, str] | None = None, body: bytes = b""
+) -> tuple[int, bytes]:
+    """Ask the same over TLS, of whomever that is."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=10, context=context)
+    return _ask(connection, path, headers, body)
+
+
+def _ask(
+    connection: http.client.HTTPConnection, path: str, headers: Mapping[str, str] | None, body: bytes
+) -> tuple[int, bytes]:
     try:
         connection.request(
             "POST" if body else "GET", path, body or None, {**REQUEST_HEADERS, **(headers or {})}
@@ -32,10 +49,10 @@ def ask(
         connection.close()
 
 
-def answers(port: int, path: str) -> bool:
+def answers(port: int, path: str, ask: Ask = ask) -> bool:
     """Tell whether something at ``port`` answers 200."""
     try:
-        return ask(port, path)[0] == 200
+        return ask(port, path, None, b"")[0] == 200
     except (OSError, http.client.HTTPException):
         return False
 

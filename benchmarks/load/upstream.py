@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.load import client, h2_client
+from benchmarks.load import certificate, client, h2_client
 from benchmarks.load.places import ROOT, program
 from benchmarks.load.procs import free_port, running, wait_until
 from benchmarks.load.rulesets import LARGE_PATH, ORDERS, SMALL_PATH, UPLOAD_PATH, order_path
@@ -23,8 +23,8 @@ LARGE_BODY: bytes = hashlib.shake_128(b"large").digest(64 * 1024)
 UPLOAD_BODY: bytes = b"stored"
 UPLOADED: bytes = b"x" * 1_048_576
 
-HTTP1, HTTP2, GRPC = "HTTP/1.1", "HTTP/2", "gRPC"
-PROTOCOLS: tuple[str, ...] = (HTTP1, HTTP2, GRPC)
+HTTP1, HTTP2, GRPC, HTTPS = "HTTP/1.1", "HTTP/2", "gRPC", "HTTPS"  # HTTPS: TLS ends at the proxy
+PROTOCOLS: tuple[str, ...] = (HTTP1, HTTP2, GRPC, HTTPS)
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,24 @@ class Upstream:
     @property
     def http2(self) -> bool:
         """Tell whether that is a form of HTTP/2."""
-        return self.protocol != HTTP1
+        return self.protocol in (HTTP2, GRPC)
+
+    @property
+    def tls(self) -> bool:
+        """Tell whether proxies are spoken to over TLS; the upstream itself never is."""
+        return self.protocol == HTTPS
+
+    @property
+    def ask(self) -> client.Ask:
+        """Give the client that speaks this."""
+        if self.http2:
+            return h2_client.ask
+        return client.ask_over_tls if self.tls else client.ask
 
     def ready(self, port: int) -> bool:
         """Tell whether this, or a proxy before it, answers at ``port``."""
-        if self.protocol == HTTP1:
-            return client.answers(port, SMALL_PATH)
+        if not self.http2:
+            return client.answers(port, SMALL_PATH, self.ask)
         if self.protocol == HTTP2:
             return h2_client.answers(port, SMALL_PATH)
         try:
@@ -56,10 +68,9 @@ class Upstream:
         if self.protocol == GRPC:
             h2_client.expect_echo(port)
             return
-        ask = h2_client.ask if self.http2 else client.ask
-        client.expect(port, LARGE_PATH, 200, LARGE_BODY, ask=ask)
+        client.expect(port, LARGE_PATH, 200, LARGE_BODY, ask=self.ask)
         back = UPLOADED if self.http2 else UPLOAD_BODY
-        client.expect(port, UPLOAD_PATH, 200, back, body=UPLOADED, ask=ask)
+        client.expect(port, UPLOAD_PATH, 200, back, body=UPLOADED, ask=self.ask)
 
 
 # Uploads: nginx answers a plain `return` before it has read the body.  Passing the request on without its
@@ -121,7 +132,9 @@ def config(work: Path, port: int) -> str:
 
 def missing(protocol: str) -> str:
     """Say what is missing to run the upstream of a protocol; empty when nothing is."""
-    if protocol == HTTP1 and not program("nginx"):
+    if protocol == HTTPS and certificate.missing():
+        return certificate.missing()
+    if protocol in (HTTP1, HTTPS) and not program("nginx"):
         return "nginx is not installed (Debian: apt-get install nginx-light)"
     if protocol == HTTP2 and not program("nghttpd"):
         return "nghttpd is not installed (Debian: apt-get install nghttp2-server)"
@@ -164,12 +177,15 @@ def _command(work: Path, port: int, protocol: str, log: Path) -> list[str]:
 @contextmanager
 def upstream(work: Path, cores: frozenset[int], protocol: str) -> Iterator[Upstream]:
     """Run the upstream of a protocol, once it has proved that it serves each of its answers."""
-    made = Upstream(free_port(), protocol)
+    if protocol == HTTPS:
+        work = work / "https"  # beside the one of HTTP/1.1, which has the same files
+        work.mkdir()
+        work.chmod(0o755)
+    made = Upstream(free_port(), HTTP1 if protocol == HTTPS else protocol)
     log = work / f"upstream.{PROTOCOLS.index(protocol)}.log"
     with running(_command(work, made.port, protocol, log), cores, log, ROOT) as pid:
         wait_until(lambda: made.ready(made.port), pid, log)
         if protocol != GRPC:
-            ask = h2_client.ask if made.http2 else client.ask
-            client.expect(made.port, SMALL_PATH, 200, SMALL_BODY, ask=ask)
+            client.expect(made.port, SMALL_PATH, 200, SMALL_BODY, ask=made.ask)
         made.prove(made.port)
-        yield made
+        yield Upstream(made.port, protocol)

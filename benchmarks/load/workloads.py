@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from benchmarks.load import rulesets
 from benchmarks.load.h2load import H2Load
 from benchmarks.load.rulesets import LARGE_PATH, SMALL_PATH, UPLOAD_PATH, RuleSet
-from benchmarks.load.upstream import GRPC, HTTP1, HTTP2, PROTOCOLS
+from benchmarks.load.upstream import GRPC, HTTP1, HTTP2, HTTPS, PROTOCOLS
 from benchmarks.load.wrk import Load
 
 
@@ -40,6 +40,12 @@ ABORT = Workload(
 DELAY = Workload(
     "delay", "small GET, 32 connections, 10 % delayed by 5 ms", Load(SMALL_PATH, 32), (rulesets.DELAY_TENTH,)
 )
+TLS_32 = Workload(
+    "tls-32",
+    "small GET over TLS, keep-alive, 32 connections, 20 rules",
+    Load(SMALL_PATH, 32, tls=True),
+    protocol=HTTPS,
+)
 _FOUR = "4 connections of 32 streams, 20 rules"
 H2_SAME = Workload("h2-same", f"HTTP/2, one request, {_FOUR}", H2Load("same"), protocol=HTTP2)
 H2_DISTINCT = Workload("h2-distinct", f"HTTP/2, distinct paths, {_FOUR}", H2Load("distinct"), protocol=HTTP2)
@@ -51,6 +57,7 @@ H2_GRPC = Workload("h2-grpc", f"gRPC, unary echo of 64 bytes, {_FOUR}", H2Load("
 WORKLOADS: tuple[Workload, ...] = (
     *(SMALL_1, SMALL_32, MANY_RULES, LARGE, UPLOAD, ZERO, ABORT, DELAY),
     *(H2_SAME, H2_DISTINCT, H2_CHURN, H2_GRPC),
+    TLS_32,
 )
 MEMORY = "memory"
 DELAYS = "delays"

@@ -25,6 +25,7 @@ class Load:
     path: str
     connections: int
     body: int = 0
+    tls: bool = False
 
 
 def parse(output: str) -> Shot:
@@ -53,6 +54,7 @@ def missing() -> str:
 def fire(load: Load, port: int, seconds: float, cores: frozenset[int]) -> Shot:
     """Send ``load`` to a port of the loopback for ``seconds`` (wrk takes whole ones, at least 1)."""
     whole = max(1, round(seconds))
+    scheme = "https" if load.tls else "http"
     command = [
         *(
             program("wrk"),
@@ -63,7 +65,7 @@ def fire(load: Load, port: int, seconds: float, cores: frozenset[int]) -> Shot:
             "--duration",
             f"{whole}s",
         ),
-        *("--timeout", "10s", "--script", str(SCRIPT), f"http://127.0.0.1:{port}{load.path}"),
+        *("--timeout", "10s", "--script", str(SCRIPT), f"{scheme}://127.0.0.1:{port}{load.path}"),
     ]
     headers = "\n".join(f"{name}: {value}" for name, value in REQUEST_HEADERS.items())
     done = subprocess.run(

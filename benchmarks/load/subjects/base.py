@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.load import client, h2_client
+from benchmarks.load import client
 from benchmarks.load.procs import free_port, running, wait_until
 from benchmarks.load.rulesets import LARGE_PATH, TIER_HEADER, Condition, RuleSet
 from benchmarks.load.upstream import HTTP1, Upstream
@@ -72,10 +72,9 @@ class Subject(ABC):
 
 def prove_rules(port: int, rules: RuleSet, upstream: Upstream) -> None:
     """Check that a rule of each kind is in force."""
-    ask = h2_client.ask if upstream.http2 else client.ask
     for condition in {condition.kind: condition for condition in rules.conditions}.values():
         path, headers = fulfilling(condition)
-        client.expect(port, path, 503, headers=headers, ask=ask)
+        client.expect(port, path, 503, headers=headers, ask=upstream.ask)
 
 
 def fulfilling(condition: Condition) -> tuple[str, dict[str, str]]:

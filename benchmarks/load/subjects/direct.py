@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.load.rulesets import RuleSet
 from benchmarks.load.subjects.base import Command, Running, Subject
-from benchmarks.load.upstream import PROTOCOLS, Upstream
+from benchmarks.load.upstream import HTTPS, PROTOCOLS, Upstream
 
 
 class Direct(Subject):
@@ -14,7 +14,7 @@ class Direct(Subject):
 
     name = "no proxy"
     has_rules = False
-    protocols = PROTOCOLS
+    protocols = tuple(one for one in PROTOCOLS if one != HTTPS)
 
     def missing(self) -> str:
         return ""

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks.load import certificate
 from benchmarks.load.places import PEERS, program
 from benchmarks.load.rulesets import TIER_HEADER, Condition, PathFault, RuleSet
 from benchmarks.load.subjects.base import Command, Subject, first_line
@@ -58,7 +59,15 @@ def _address(port: int) -> dict[str, Any]:
     return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
 
 
-def config(port: int, upstream: Upstream, rules: RuleSet) -> str:
+def _over_tls(certificate: str) -> dict[str, Any]:
+    shown = {"certificate_chain": {"filename": certificate}, "private_key": {"filename": certificate}}
+    common = {"alpn_protocols": ["http/1.1"], "tls_certificates": [shown]}
+    kind = _TYPES + "transport_sockets.tls.v3.DownstreamTlsContext"
+    setting = {"@type": kind, "common_tls_context": common}
+    return {"transport_socket": {"name": "envoy.transport_sockets.tls", "typed_config": setting}}
+
+
+def config(port: int, upstream: Upstream, rules: RuleSet, certificate: str = "") -> str:
     """Give the whole configuration, as JSON; the listener finds out itself whether it is spoken HTTP/2 to."""
     manager = {
         "@type": _TYPES + "filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -73,11 +82,17 @@ def config(port: int, upstream: Upstream, rules: RuleSet) -> str:
             },
         ],
     }
+    over_tls = _over_tls(certificate) if certificate else {}
     listener = {
         "name": "web",
         "address": _address(port),
         "filter_chains": [
-            {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
+            {
+                "filters": [
+                    {"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}
+                ],
+                **over_tls,
+            }
         ],
     }
     endpoint = {"lb_endpoints": [{"endpoint": {"address": _address(upstream.port)}}]}
@@ -119,7 +134,8 @@ class Envoy(Subject):
 
     def command(self, work: Path, port: int, upstream: Upstream, rules: RuleSet) -> Command:
         written = work / "envoy.json"
-        written.write_text(config(port, upstream, rules))
+        shown = str(certificate.make(work)) if upstream.tls else ""
+        written.write_text(config(port, upstream, rules, shown))
         return Command(
             [find(), "-c", str(written), "--concurrency", "1", "--disable-hot-restart", "-l", "error"]
         )

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+from benchmarks.load import certificate
 from benchmarks.load.places import program
 from benchmarks.load.rulesets import TIER_HEADER, Condition, PathFault, RuleSet
 from benchmarks.load.subjects.base import Command, Subject, first_line
-from benchmarks.load.upstream import Upstream
+from benchmarks.load.upstream import HTTP1, HTTPS, Upstream
 
 CONFIG = """\
 global
@@ -21,7 +22,7 @@ defaults
     option forwardfor
     http-reuse always
 frontend web
-    bind 127.0.0.1:{port} backlog 4096
+    bind 127.0.0.1:{port} backlog 4096{tls}
 {rules}
     default_backend upstream
 backend upstream
@@ -50,9 +51,10 @@ def lines(rules: RuleSet) -> str:
     return "\n".join(made)
 
 
-def config(port: int, upstream: int, rules: RuleSet) -> str:
-    """Give the whole configuration."""
-    return CONFIG.format(port=port, upstream=upstream, rules=lines(rules))
+def config(port: int, upstream: int, rules: RuleSet, certificate: str = "") -> str:
+    """Give the whole configuration; ``certificate``: of a listener over TLS."""
+    tls = f" ssl crt {certificate} alpn http/1.1" if certificate else ""
+    return CONFIG.format(port=port, upstream=upstream, rules=lines(rules), tls=tls)
 
 
 def _is_delay(fault: PathFault) -> bool:
@@ -63,6 +65,7 @@ class HAProxy(Subject):
     """One thread, one process, as Debian's package has it."""
 
     name = "HAProxy"
+    protocols = (HTTP1, HTTPS)
 
     def missing(self) -> str:
         return "" if program("haproxy") else "not installed (Debian: apt-get install haproxy)"
@@ -75,5 +78,6 @@ class HAProxy(Subject):
 
     def command(self, work: Path, port: int, upstream: Upstream, rules: RuleSet) -> Command:
         written = work / "haproxy.cfg"
-        written.write_text(config(port, upstream.port, rules))
+        shown = str(certificate.make(work)) if upstream.tls else ""
+        written.write_text(config(port, upstream.port, rules, shown))
         return Command([program("haproxy"), "-db", "-f", str(written)])

@@ -88,10 +88,11 @@ class Misrule(Subject):
     def command(self, work: Path, port: int, upstream: Upstream, rules: RuleSet) -> Command:
         written = work / "rules.json"
         written.write_text(document(rules))
+        listen = f"https://127.0.0.1:{port}" if upstream.tls else f"127.0.0.1:{port}"
         scheme = "h2c" if upstream.http2 else "http"
         return Command(
             [
-                *(sys.executable, "-m", "proxy", "run", "--listen", f"127.0.0.1:{port}"),
+                *(sys.executable, "-m", "proxy", "run", "--listen", listen),
                 *("--upstream", f"{scheme}://127.0.0.1:{upstream.port}", "--rules", str(written)),
                 *("--admin", "127.0.0.1:0"),
             ],

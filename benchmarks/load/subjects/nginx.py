@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+from benchmarks.load import certificate
 from benchmarks.load.places import program
 from benchmarks.load.rulesets import TIER_HEADER, RuleSet
 from benchmarks.load.subjects.base import Command, Subject, first_line
-from benchmarks.load.upstream import Upstream, temporary_paths
+from benchmarks.load.upstream import HTTP1, HTTPS, Upstream, temporary_paths
 
 # Buffers of responses are large enough for the 64 KiB one, uploads are passed on as they come: the defaults
 # would write both to files.
@@ -43,7 +44,7 @@ http {{
     proxy_busy_buffers_size 64k;
     proxy_max_temp_file_size 0;
     server {{
-        listen 127.0.0.1:{port} backlog=4096;
+        listen 127.0.0.1:{port} backlog=4096{tls};
         if ($host_rule) {{ return 503; }}
         if ($tier_rule) {{ return 503; }}
 {paths}
@@ -53,14 +54,16 @@ http {{
 """
 
 
-def config(work: Path, port: int, upstream: int, rules: RuleSet) -> str:
-    """Give the whole configuration."""
+def config(work: Path, port: int, upstream: int, rules: RuleSet, certificate: str = "") -> str:
+    """Give the whole configuration; ``certificate``: of a listener over TLS."""
+    tls = f" ssl; ssl_certificate {certificate}; ssl_certificate_key {certificate}" if certificate else ""
     of_kind = {
         kind: [condition.value for condition in rules.conditions if condition.kind == kind]
         for kind in ("path", "host", "tier")
     }
     return CONFIG.format(
         work=work,
+        tls=tls,
         port=port,
         upstream=upstream,
         temporary=temporary_paths(work, "nginx"),
@@ -75,6 +78,7 @@ class Nginx(Subject):
     """One worker behind its master, as Debian's package has it."""
 
     name = "nginx"
+    protocols = (HTTP1, HTTPS)
 
     def missing(self) -> str:
         return "" if program("nginx") else "not installed (Debian: apt-get install nginx-light)"
@@ -87,5 +91,6 @@ class Nginx(Subject):
 
     def command(self, work: Path, port: int, upstream: Upstream, rules: RuleSet) -> Command:
         written = work / "nginx.conf"
-        written.write_text(config(work, port, upstream.port, rules))
+        shown = str(certificate.make(work)) if upstream.tls else ""
+        written.write_text(config(work, port, upstream.port, rules, shown))
         return Command([program("nginx"), "-e", str(work / "log"), "-p", str(work), "-c", str(written)])

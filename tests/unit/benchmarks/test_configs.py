@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.load import places, rulesets, upstream
+from benchmarks.load import certificate, places, rulesets, upstream
 from benchmarks.load.client import request_bytes
 from benchmarks.load.procs import free_port
 from benchmarks.load.rulesets import RuleSet
 from benchmarks.load.subjects import SUBJECTS, envoy, haproxy, misrule, nginx, toxiproxy
 from benchmarks.load.subjects.base import fulfilling
-from benchmarks.load.upstream import HTTP1, HTTP2, Upstream
+from benchmarks.load.upstream import HTTP1, HTTP2, HTTPS, Upstream
 from rules.parse import parse_rules
 from tests.support.need import need
 
@@ -108,3 +108,17 @@ def test_a_compiled_tree_that_lags_behind_its_sources_is_named(tmp_path: Path) -
     assert places.stale(copy, source) == "rules/draw.py"
     (copy / "rules" / "draw.py").write_text("new")
     assert places.stale(copy, source) == ""
+
+
+def test_the_peers_take_their_configurations_over_tls(tmp_path: Path) -> None:
+    need("openssl")
+    shown = str(certificate.make(tmp_path))
+    written = tmp_path / "haproxy.cfg"
+    written.write_text(haproxy.config(8080, 8081, rulesets.TWENTY, shown))
+    judge(need("haproxy"), "-c", "-f", str(written))
+    written = tmp_path / "nginx.conf"
+    written.write_text(nginx.config(tmp_path, 8080, 8081, rulesets.TWENTY, shown))
+    judge(need("nginx"), "-t", "-e", str(tmp_path / "log"), "-p", str(tmp_path), "-c", str(written))
+    chain = json.loads(envoy.config(8080, Upstream(8081, HTTPS), rulesets.TWENTY, shown))
+    (listener,) = chain["static_resources"]["listeners"]
+    assert listener["filter_chains"][0]["transport_socket"]["name"] == "envoy.transport_sockets.tls"
