@@ -56,11 +56,8 @@ class ShapedHandshake:
     def __init__(self, terms: Terms) -> None:
         """Raises CertError for what OpenSSL does not take."""
         self.terms = terms
-        self.presented = False  # the client has shown a certificate that is to be rejected
-        self.secrets: dict[str, bytes] = {}
-        context = self._context(terms)
-        context.set_keylog_callback(self._log)
-        self.connection = SSL.Connection(context, None)
+        self.heard = Heard(terms)
+        self.connection = SSL.Connection(_context(terms, self.heard), None)
         self.connection.set_accept_state()
         self.side = Side(self.connection)
         self.incoming = Incoming(self.connection)
@@ -92,7 +89,7 @@ class ShapedHandshake:
 
     def _reject(self) -> None:
         """Answer the client's certificate, in the place of what OpenSSL answers."""
-        if self.presented:
+        if self.heard.presented:
             self.outgoing.drop()
             self.outgoing.put(self._rejection())
             raise ssl_error("the client's certificate is rejected")
@@ -138,14 +135,14 @@ class ShapedHandshake:
 
     def _seal13(self, stage: str, content: bytes) -> bytes:
         name = self.connection.get_cipher_name() or ""
-        return records.seal13(name, self.secrets[stage], self.sealed, records.ALERT, content)
+        return records.seal13(name, self.heard.secrets[stage], self.sealed, records.ALERT, content)
 
     def _agreed(self) -> records.Agreed:
         connection = self.connection
         return records.Agreed(
             self._version(),
             connection.get_cipher_name() or "",
-            self.secrets["CLIENT_RANDOM"],
+            self.heard.secrets["CLIENT_RANDOM"],
             connection.client_random() or b"",
             connection.server_random() or b"",
             self._last,
@@ -155,58 +152,78 @@ class ShapedHandshake:
         """Give the version that is spoken; before there is one, what any client reads."""
         return self.connection.get_protocol_version() if self.greeted else records.TLS12
 
-    def _log(self, connection: SSL.Connection, line: bytes) -> None:
+
+class Heard:
+    """What OpenSSL calls while it works.
+
+    It knows neither the connection nor its context, which know it: no cycle keeps them alive afterwards.
+    """
+
+    def __init__(self, terms: Terms) -> None:
+        self._terms = terms
+        self.presented = False  # the client has shown a certificate that is to be rejected
+        self.secrets: dict[str, bytes] = {}  # by the labels of RFC 9850
+
+    def log(self, connection: SSL.Connection, line: bytes) -> None:
+        """Keep a secret."""
         label, _, secret = line.decode().split(" ")
         self.secrets[label] = bytes.fromhex(secret)
 
-    # --- its context
-
-    def _context(self, terms: Terms) -> SSL.Context:
-        context = SSL.Context(SSL.TLS_SERVER_METHOD)
-        context.set_options(
-            SSL.OP_CIPHER_SERVER_PREFERENCE
-            | SSL.OP_NO_COMPRESSION
-            | SSL.OP_NO_RENEGOTIATION
-            | SSL.OP_NO_TICKET
-            | _NO_ENCRYPT_THEN_MAC
-        )
-        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-        try:
-            _limit(context, terms)
-            _show(context, terms)
-        except (SSL.Error, ValueError) as error:
-            raise CertError(f"OpenSSL takes no such handshake: {words(error)}") from None
-        context.set_alpn_select_callback(self._choose)
-        if terms.staple:
-            context.set_ocsp_server_callback(lambda connection, data: terms.staple)
-        self._ask(context, terms)
-        return context
-
-    def _choose(self, connection: SSL.Connection, offered: list[bytes]) -> Any:
-        for name in self.terms.alpn:
+    def choose(self, connection: SSL.Connection, offered: list[bytes]) -> Any:
+        """Choose a protocol."""
+        for name in self._terms.alpn:
             if name in offered:
                 return name
-        if self.terms.insists:
+        if self._terms.insists:
             raise _NoProtocol("the client offers none of the protocols that there are")
         return SSL.NO_OVERLAPPING_PROTOCOLS
 
-    def _ask(self, context: SSL.Context, terms: Terms) -> None:
-        """Ask for the client's certificate, and verify it, or none."""
-        if terms.client_ca:
-            store = context.get_cert_store()
-            for certificate in x509.load_pem_x509_certificates(terms.client_ca):
-                context.add_client_ca(certificate)
-                if store is not None:
-                    store.add_cert(crypto.X509.from_cryptography(certificate))
-        if terms.reject_client:
-            context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, self._note)
-        elif terms.client_auth != "none":
-            must = SSL.VERIFY_FAIL_IF_NO_PEER_CERT if terms.client_auth == "required" else 0
-            context.set_verify(SSL.VERIFY_PEER | must)
+    def staple(self, connection: SSL.Connection, data: object) -> bytes:
+        """Give the OCSP response."""
+        return self._terms.staple
 
-    def _note(self, connection: SSL.Connection, shown: object, error: int, depth: int, ok: int) -> bool:
+    def note(self, connection: SSL.Connection, shown: object, error: int, depth: int, ok: int) -> bool:
+        """Note that there is a certificate; the handshake goes on until it can be rejected."""
         self.presented = True
         return True
+
+
+def _context(terms: Terms, heard: Heard) -> SSL.Context:
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.set_options(
+        SSL.OP_CIPHER_SERVER_PREFERENCE
+        | SSL.OP_NO_COMPRESSION
+        | SSL.OP_NO_RENEGOTIATION
+        | SSL.OP_NO_TICKET
+        | _NO_ENCRYPT_THEN_MAC
+    )
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    try:
+        _limit(context, terms)
+        _show(context, terms)
+    except (SSL.Error, ValueError) as error:
+        raise CertError(f"OpenSSL takes no such handshake: {words(error)}") from None
+    context.set_keylog_callback(heard.log)
+    context.set_alpn_select_callback(heard.choose)
+    if terms.staple:
+        context.set_ocsp_server_callback(heard.staple)
+    _ask(context, terms, heard)
+    return context
+
+
+def _ask(context: SSL.Context, terms: Terms, heard: Heard) -> None:
+    """Ask for the client's certificate, and verify it, or none."""
+    if terms.client_ca:
+        store = context.get_cert_store()
+        for certificate in x509.load_pem_x509_certificates(terms.client_ca):
+            context.add_client_ca(certificate)
+            if store is not None:
+                store.add_cert(crypto.X509.from_cryptography(certificate))
+    if terms.reject_client:
+        context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, heard.note)
+    elif terms.client_auth != "none":
+        must = SSL.VERIFY_FAIL_IF_NO_PEER_CERT if terms.client_auth == "required" else 0
+        context.set_verify(SSL.VERIFY_PEER | must)
 
 
 def _limit(context: SSL.Context, terms: Terms) -> None:

@@ -1,6 +1,8 @@
 """Handshakes that go wrong as they shall, judged by what Python's own OpenSSL says as their client."""
 
+import gc
 import ssl
+import weakref
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -306,3 +308,16 @@ def test_a_certificate_that_openssl_refuses_otherwise_can_be_shown(kind: str) ->
 def test_what_openssl_does_not_take(wrong: dict[str, object]) -> None:
     with pytest.raises(CertError, match="OpenSSL takes no such handshake"):
         ShapedHandshake(terms(**wrong))
+
+
+def test_nothing_is_left_to_the_collector() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        pair = Pair(terms(alpn=(b"h2",), staple=b"response", client_ca=ROOT.cert_pem.bytes()), client())
+        assert pair.run().data == b"hello"
+        connection = weakref.ref(pair.shaped.connection)
+        del pair
+        assert connection() is None
+    finally:
+        gc.enable()
