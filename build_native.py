@@ -69,6 +69,7 @@ INTERPRETED: Final[dict[str, str]] = {
     "proxy/cli/*": "runs once, for people; click's decorators do not compile",
     "proxy/app.py": "the composition root: runs at start and stop",
     "proxy/config/*": "read once at start; msgspec.Struct needs a metaclass",
+    "proxy/dns/*": "looks names up, once per TTL; coroutines of aiodns",
     "proxy/health/*": "asks upstreams how they are, from Tasks; no exchange passes here",
     "proxy/admin/*": "aiohttp's coroutines; no exchange passes here",
     "proxy/reload.py": "waits for files; no exchange passes here",

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from proxy.changes import Changes
-from proxy.config import Config, ListenerConfig, RouteConfig, UpstreamConfig, split_address
+from proxy.config import Config, ListenerConfig, RouteConfig, UpstreamConfig, is_address, split_address
 from proxy.events import Events
 from proxy.listener import AUTO, TERMINATE, TLS_MODES, Listener, Route, Target
 from proxy.listener import PROTOCOLS as LISTENER_PROTOCOLS
 from proxy.logs import Log
 from proxy.metrics.cells import ListenerCells, UpstreamCells
 from proxy.net import sockets
+from proxy.net.names import Names
 from proxy.net.pool import BALANCES, PROTOCOLS, Endpoint, Upstream
 from proxy.net.timers import LoopTimers
 from proxy.path.accept import Door
@@ -67,6 +68,7 @@ class App:
         self._sweeper: asyncio.TimerHandle | None = None
         self._admin: Any = None  # proxy.admin.server.AdminServer, imported only where it runs
         self._health: Any = None  # proxy.health.checks.HealthChecks, imported only where it runs
+        self._lookups: Any = None  # proxy.dns.lookups.Lookups, imported only where an upstream has a name
         self._identities: Any = None  # proxy.identities.Identities, imported only where there is TLS
         self._looker: asyncio.TimerHandle | None = None
         self.changes: Changes = Changes(self.store, self.install, self.log)
@@ -129,6 +131,8 @@ class App:
             for task in list(self.worker.tasks):
                 task.cancel()
             await asyncio.sleep(0)
+        if self._lookups is not None:
+            await self._lookups.close()
         for path in self._sockets:
             with contextlib.suppress(OSError):
                 Path(path).unlink()
@@ -234,6 +238,9 @@ class App:
             credentials = _or_not_start(what, lambda: self._identities.upstream(config))
             for endpoint in endpoints:
                 endpoint.credentials = credentials
+        for endpoint in endpoints:
+            if not endpoint.path and not is_address(endpoint.host):
+                endpoint.names = self._names()
         self.worker.upstreams[config.name] = Upstream(
             config.name,
             endpoints,
@@ -248,6 +255,19 @@ class App:
             config.retry.attempts,
             PROTOCOLS[config.protocol],
         )
+
+    def _names(self) -> Names:
+        """Give what looks up the names of upstreams, made when the first one has a name."""
+        if self._lookups is None:
+            from proxy.dns.lookups import Lookups
+            from proxy.metrics.cells import LookupCells
+
+            cells = LookupCells()
+            self.worker.cells.lookups = cells
+            asked = [one for one in self.config.dns.resolvers if one != "system"]
+            self._lookups = Lookups(asked, self.worker.clock, cells, self.log)
+        names: Names = self._lookups
+        return names
 
     async def _open(self, config: ListenerConfig) -> None:
         """Open one listener."""

@@ -52,6 +52,19 @@ NO_HEALTHY_UPSTREAM: Final = Failure(
     "no_healthy_upstream", 503, "destination_unavailable", "no healthy upstream", _UNAVAILABLE
 )
 DNS_ERROR: Final = Failure("dns_error", 502, "dns_error", "upstream's name does not resolve", _UNAVAILABLE)
+DNS_NXDOMAIN: Final = Failure(
+    "dns_nxdomain", 502, "dns_error", "upstream's name does not exist", _UNAVAILABLE
+)
+DNS_NODATA: Final = Failure("dns_nodata", 502, "dns_error", "upstream's name has no address", _UNAVAILABLE)
+DNS_SERVFAIL: Final = Failure(
+    "dns_servfail", 502, "dns_error", "the resolver failed at upstream's name", _UNAVAILABLE
+)
+DNS_REFUSED: Final = Failure(
+    "dns_refused", 502, "dns_error", "the resolver refused to look up upstream's name", _UNAVAILABLE
+)
+DNS_TIMEOUT: Final = Failure(
+    "dns_timeout", 504, "dns_timeout", "looking up upstream's name timed out", _UNAVAILABLE
+)
 POOL_EXHAUSTED: Final = Failure(
     "pool_exhausted", 503, "connection_limit_reached", "no upstream connection became free", _UNAVAILABLE
 )
@@ -168,6 +181,11 @@ ALL: Final[tuple[Failure, ...]] = (
     CONNECT_UNREACHABLE,
     NO_HEALTHY_UPSTREAM,
     DNS_ERROR,
+    DNS_NXDOMAIN,
+    DNS_NODATA,
+    DNS_SERVFAIL,
+    DNS_REFUSED,
+    DNS_TIMEOUT,
     POOL_EXHAUSTED,
     UPSTREAM_RESET,
     UPSTREAM_CLOSED,
@@ -191,6 +209,11 @@ ALL: Final[tuple[Failure, ...]] = (
     CLIENT_IDLE,
     SHUTDOWN,
 )
+
+# Why a name could not be looked up: the one argument of the socket.gaierror that says so (proxy.net.names).
+LOOKUPS: Final[dict[str, Failure]] = {
+    failure.kind: failure for failure in (DNS_NXDOMAIN, DNS_NODATA, DNS_SERVFAIL, DNS_REFUSED, DNS_TIMEOUT)
+}
 
 # Handshakes with clients that came to nothing: nobody asked for anything yet, so there is no answer.
 TLS_BAD_HELLO: Final = "tls_bad_hello"

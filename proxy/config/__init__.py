@@ -4,12 +4,13 @@
 reports all mistakes with their places, ``schema`` describes the file for editors.
 """
 
-from proxy.config.addresses import is_loopback, split_address
+from proxy.config.addresses import is_address, is_loopback, split_address
 from proxy.config.command_line import OptionsError, from_options, with_options
 from proxy.config.options import (
     AdminConfig,
     CertsConfig,
     Config,
+    DnsConfig,
     HealthCheck,
     HealthConfig,
     Limits,
@@ -31,6 +32,7 @@ __all__ = [
     "AdminConfig",
     "CertsConfig",
     "Config",
+    "DnsConfig",
     "HealthCheck",
     "HealthConfig",
     "Limits",
@@ -47,6 +49,7 @@ __all__ = [
     "UpstreamTimeouts",
     "UpstreamTls",
     "from_options",
+    "is_address",
     "is_loopback",
     "load",
     "parse",

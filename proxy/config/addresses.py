@@ -78,6 +78,46 @@ class Address(Param[str]):
         return {"type": "string", "pattern": pattern, "description": self.human}
 
 
+class ResolverAddress(Param[str]):
+    """Who looks names up: ``system``, or the IP address of a resolver with or without its port (53).
+
+    Read to ``system`` or the canonical ``address:port``.
+    """
+
+    human = "system, or the IP address of a resolver such as 10.0.0.2, 10.0.0.2:5353 or [::1]:53"
+
+    def parse(self, value: object, context: Context = ALONE) -> str:
+        """Read one."""
+        if not isinstance(value, str) or not value:
+            raise self.wrong(value)
+        if value == "system":
+            return value
+        try:
+            return f"[{ipaddress.IPv6Address(value.strip('[]'))}]:53"
+        except ValueError:
+            pass
+        found = Address(listen=False).parse(value if ":" in value else f"{value}:53")
+        if not is_address(split_address(found)[0]):
+            raise self.wrong(value)
+        return found
+
+    def schema(self) -> Schema:
+        """Describe it."""
+        return {
+            "type": "string",
+            "pattern": r"^(system|[0-9.]+(:[0-9]+)?|[0-9a-fA-F:.]+|\[[0-9a-fA-F:.]+\](:[0-9]+)?)$",
+        }
+
+
+def is_address(host: str) -> bool:
+    """Whether a host is an IP address, and no name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def split_address(address: str) -> tuple[str, int]:
     """Give host (without brackets) and port of a canonical address; a unix socket's path and -1."""
     if address.startswith("unix:"):

@@ -5,7 +5,7 @@ Errors, JSON Schema and the checks of the command line come from the same object
 
 from typing import Any, Final
 
-from proxy.config.addresses import Address
+from proxy.config.addresses import Address, ResolverAddress
 from rules.http_params import StatusRange
 from rules.match_params import HEADERS, HOST_TEXT, PATH_TEXT
 from rules.params import (
@@ -114,6 +114,20 @@ class Several(Param[tuple[Weighted, ...]]):
         return self._list.schema()
 
 
+class Resolvers(ListOf[str]):
+    """Who looks names up: resolvers by their addresses, or ``system`` alone."""
+
+    def __init__(self) -> None:
+        super().__init__(ResolverAddress(), single=True, low=1)
+
+    def parse(self, value: object, context: Context = ALONE) -> tuple[str, ...]:
+        """Read them."""
+        items = super().parse(value, context)
+        if "system" in items and len(items) > 1:
+            raise BadValue("system stands alone: its resolvers are those of /etc/resolv.conf")
+        return items
+
+
 ROUTE_UPSTREAMS: Final = Several("upstream", NAME)
 
 KINDS: Final[dict[str, Param[Any]]] = {
@@ -138,6 +152,7 @@ KINDS: Final[dict[str, Param[Any]]] = {
     "log_format": words("json", "text"),
     "name": NAME,
     "paths": ListOf(FILE, single=True),
+    "resolvers": Resolvers(),
     "header_texts": HEADERS,
     "path_text": PATH_TEXT,
     "server_name": Text("a host name without port", r"[A-Za-z0-9._:-]+", high=253),

@@ -261,6 +261,17 @@ class CertsConfig(Struct, frozen=True):
     ] = ""
 
 
+class DnsConfig(Struct, frozen=True):
+    """Names: who is asked."""
+
+    LATER: ClassVar[dict[str, str]] = {"listen": "the DNS listener comes later"}
+
+    resolvers: Annotated[
+        tuple[str, ...],
+        option("resolvers", "Who looks names up: system (those of /etc/resolv.conf) or addresses"),
+    ] = ("system",)
+
+
 class LogConfig(Struct, frozen=True):
     """What is written to standard error."""
 
@@ -283,7 +294,6 @@ class Config(Struct, frozen=True):
     """All of it."""
 
     LATER: ClassVar[dict[str, str]] = {
-        "dns": "the DNS listener comes later",
         "state_dir": "kept rule versions come later",
         "tracing": "tracing comes later",
         "experiments": "experiments come later",
@@ -299,6 +309,7 @@ class Config(Struct, frozen=True):
         None
     )
     certs: Annotated[CertsConfig, section(CertsConfig, "The authority that mints")] = CertsConfig()
+    dns: Annotated[DnsConfig, section(DnsConfig, "Look-ups of names")] = DnsConfig()
     workers: Annotated[int, option("workers", "Processes; only 1 in this version")] = 1
     state_dir: str | None = None  # for a later version: where versions of rules outlive a restart
     log: Annotated[LogConfig, section(LogConfig, "Logging")] = LogConfig()

@@ -22,7 +22,7 @@ LABELS: Final[dict[str, str]] = {
     "listener": "name of a listener in the configuration",
     "upstream": 'name of an upstream in the configuration, "" where none was chosen',
     "address": "an address of an upstream, as configured",
-    "outcome": "what became of a health check, see proxy/health/outcome.py",
+    "outcome": "what became of a health check, see proxy/health/outcome.py; or of a look-up",
     "code": "a status of the HTTP registry; its class (2xx) for any other; none without an answer",
     "service": f"service of a gRPC call; {OTHER} beyond the first {MOST_CALLS} methods of a listener",
     "method": f"method of a gRPC call, {OTHER} with the service",
@@ -137,6 +137,13 @@ HEALTH_CHECKS: Final = Metric(
     ("upstream", "address", "outcome"),
 )
 
+LOOKUPS: Final = Metric(
+    "misrule_upstream_lookups",
+    COUNTER,
+    "Look-ups of upstreams' names: found, stale (an expired answer was used), or the kind of failure.",
+    ("outcome",),
+)
+
 MATCHES: Final = Metric("misrule_rule_matches", COUNTER, "Exchanges that a rule matched.", ("rule",))
 KEYLESS: Final = Metric(
     "misrule_rule_keyless", COUNTER, "Matches without the sticky key: they never fire.", ("rule",)
@@ -206,6 +213,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     UPSTREAM_FAILURES,
     HEALTHY,
     HEALTH_CHECKS,
+    LOOKUPS,
     MATCHES,
     KEYLESS,
     RULE_ACTIVE,

@@ -7,6 +7,7 @@ because each route, upstream and listener holds its own cells.  Times are second
 from bisect import bisect_left
 from typing import Final
 
+from proxy import errors
 from proxy.metrics.calls import CallTable
 
 BOUNDS: Final[tuple[float, ...]] = (
@@ -134,6 +135,13 @@ class UpstreamCells:
         self.endpoints: list[EndpointCells] = []
 
 
+class LookupCells:
+    """The look-ups of upstreams' names, by what came of them: found, stale, or the kind of a failure."""
+
+    def __init__(self) -> None:
+        self.outcomes: dict[str, int] = dict.fromkeys(("found", "stale", "dns_error", *errors.LOOKUPS), 0)
+
+
 class WorkerCells:
     """Everything that one worker counts, apart from what belongs to rules (see rules.snapshot.RuleState)."""
 
@@ -141,6 +149,7 @@ class WorkerCells:
         self.routes: list[RouteCells] = []
         self.listeners: list[ListenerCells] = []
         self.upstreams: list[UpstreamCells] = []
+        self.lookups: LookupCells | None = None  # where an upstream has a name
         self.calls: dict[str, CallTable] = {}  # by listener
         self.internal_errors: int = 0
         self.waiting: int = 0  # exchanges that a fault delays or stalls right now

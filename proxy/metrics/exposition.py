@@ -62,7 +62,7 @@ class Exposition(Collector):
         """Give all families with their samples."""
         cells, sources = self._sources.cells, self._sources
         families = [*_routes(cells.routes), _calls(cells.calls), *_listeners(cells), *_upstreams(cells)]
-        families += [*_health(cells), *_rules(sources.snapshot())]
+        families += [*_health(cells), _lookups(cells), *_rules(sources.snapshot())]
         families += _state(sources)
         return [*families, *self._process.collect()]
 
@@ -229,6 +229,11 @@ def _health(cells: WorkerCells) -> list[Family]:
             [((*labels, outcome), n) for labels, one in checked for outcome, n in one.checks.items()],
         ),
     ]
+
+
+def _lookups(cells: WorkerCells) -> Family:
+    outcomes = {} if cells.lookups is None else cells.lookups.outcomes
+    return _counter(catalogue.LOOKUPS, [((outcome,), count) for outcome, count in outcomes.items()])
 
 
 def _rules(snapshot: Snapshot) -> list[Family]:

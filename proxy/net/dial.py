@@ -15,6 +15,8 @@ from proxy.net.tls import Handshake, TlsTransport
 _UNREACHABLE: Final = frozenset(
     {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM, errno.ENETDOWN}
 )
+# RFC 8305, section 5: how long an address may keep the next one waiting, seconds.
+_NEXT_ADDRESS_AFTER: Final = 0.25
 _REFUSED: Final = frozenset({errno.ECONNREFUSED, errno.ENOENT})  # ENOENT: no such Unix socket
 
 
@@ -39,16 +41,52 @@ async def reach(
     if endpoint.credentials is not None:
         transport = await secure(loop, endpoint, endpoint.credentials, patience, offer)
         transport.open(protocol)
-    else:
-        await asyncio.wait_for(_connect(loop, protocol, endpoint), patience)
+        return
+    addresses, left = await _find(loop, endpoint, patience)
+    await asyncio.wait_for(_connect(loop, protocol, endpoint, addresses), left)
 
 
-async def _connect(loop: asyncio.AbstractEventLoop, protocol: Any, endpoint: Endpoint) -> None:
+async def _find(
+    loop: asyncio.AbstractEventLoop, endpoint: Endpoint, patience: float
+) -> tuple[list[str], float]:
+    """Give the addresses of an endpoint, and the seconds that are left; raises socket.gaierror."""
+    names = endpoint.names
+    if names is None:
+        return [endpoint.host], patience
+    known = names.known(endpoint.host)
+    if known is not None:
+        return known, patience
+    before = loop.time()
+    found = await names.look_up(endpoint.host, patience)
+    return found, patience - (loop.time() - before)
+
+
+async def _connect(
+    loop: asyncio.AbstractEventLoop, protocol: Any, endpoint: Endpoint, addresses: list[str]
+) -> None:
     made = _Made(protocol)
     if endpoint.path:
         await loop.create_unix_connection(made.protocol, endpoint.path)
+    elif len(addresses) == 1:
+        await loop.create_connection(made.protocol, addresses[0], endpoint.port)
     else:
-        await loop.create_connection(made.protocol, endpoint.host, endpoint.port)
+        await loop.create_connection(made.protocol, sock=await _race(loop, addresses, endpoint.port))
+
+
+async def _race(loop: asyncio.AbstractEventLoop, addresses: list[str], port: int) -> socket.socket:
+    """Connect to the first address that answers, both families in turn (RFC 8305); raises OSError."""
+    from aiohappyeyeballs import start_connection  # only names with several addresses need it
+
+    found: list[Any] = []
+    for address in addresses:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        found.append((family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port)))
+    try:
+        return await start_connection(
+            found, happy_eyeballs_delay=_NEXT_ADDRESS_AFTER, interleave=1, loop=loop
+        )
+    except RuntimeError as error:  # uvloop's word for a socket that it cannot use
+        raise OSError(str(error)) from None
 
 
 async def secure(
@@ -64,16 +102,19 @@ async def secure(
     """
     name = credentials.server_name or endpoint.host or "localhost"
     securing = Securing(loop, Handshake(credentials.context(offer), False, name))
+    addresses, left = await _find(loop, endpoint, patience)
     try:
-        await asyncio.wait_for(_secured(loop, endpoint, securing), patience)
+        await asyncio.wait_for(_secured(loop, endpoint, securing, addresses), left)
     except BaseException:
         securing.give_up()
         raise
     return securing.transport()
 
 
-async def _secured(loop: asyncio.AbstractEventLoop, endpoint: Endpoint, securing: "Securing") -> None:
-    await _connect(loop, securing, endpoint)
+async def _secured(
+    loop: asyncio.AbstractEventLoop, endpoint: Endpoint, securing: "Securing", addresses: list[str]
+) -> None:
+    await _connect(loop, securing, endpoint, addresses)
     await securing.done
 
 
@@ -156,7 +197,9 @@ def failure_of(error: BaseException) -> Failure:
         return upstream_failure(error)
     if isinstance(error, TimeoutError):
         return errors.CONNECT_TIMEOUT
-    if isinstance(error, (socket.gaierror, UnicodeError)):  # a name that IDNA cannot write
+    if isinstance(error, socket.gaierror):
+        return errors.LOOKUPS.get(str(error.args[0]), errors.DNS_ERROR)
+    if isinstance(error, UnicodeError):  # a name that IDNA cannot write
         return errors.DNS_ERROR
     if isinstance(error, OSError):
         if error.errno in _REFUSED:

@@ -13,6 +13,7 @@ from mypy_extensions import mypyc_attr
 from proxy.metrics.cells import UpstreamCells
 from proxy.net.connection import Connection
 from proxy.net.identity import Credentials
+from proxy.net.names import Names
 
 ROUND_ROBIN: Final = 0
 LEAST_REQUESTS: Final = 1
@@ -55,6 +56,7 @@ class Endpoint:
         "healthy",
         "host",
         "idle",
+        "names",
         "number",
         "path",
         "port",
@@ -69,6 +71,7 @@ class Endpoint:
         self.port: int = port
         self.path: str = path  # not empty: a Unix socket
         self.weight: int = weight
+        self.names: Names | None = None  # who knows the addresses of `host`; None: it is an address
         self.credentials: Credentials | None = None  # with which it is spoken to over TLS
         self.speaks: int = AUTO  # over TLS: what it has chosen last, AUTO: that is not known yet
         self.current: int = 0  # state of the smooth weighted round robin

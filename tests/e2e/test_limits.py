@@ -199,11 +199,6 @@ def test_connect_timeout(launch: Launch, deaf: str) -> None:
     assert 0.3 <= _failed(proxy, 504, "connection_timeout", "connect_timeout") < 1.5
 
 
-def test_name_that_does_not_resolve(launch: Launch) -> None:
-    proxy = launch("nowhere.invalid:80")
-    _failed(proxy, 502, "dns_error", "dns_error")
-
-
 def test_response_head_timeout(hasty: Proxy, shop: Scripted) -> None:
     shop.play = lambda wire, _: wire.rest(5.0) and None
     assert 0.3 <= _failed(hasty, 504, "http_response_timeout", "response_timeout") < 1.5

@@ -63,7 +63,7 @@ def imported_by_running(tmp_path: Path, *more: str) -> set[str]:
     "unused",
     [
         "aiohttp", "rich", "cryptography", "prometheus_client", "jsonschema", "opentelemetry", "dns",
-        "grpclib", "h2", "proxy.health.checks",
+        "aiodns", "grpclib", "h2", "proxy.health.checks",
     ],
 )  # fmt: skip
 def test_running_without_admin_imports_no(unused: str, without_admin: set[str]) -> None:

@@ -210,7 +210,7 @@ log: {acess: all}
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("dns: {}", '5:1: dns: "dns" is not supported by this version'),
+        ("dns: {listen: ':53'}", '5:7: dns.listen: "listen" is not supported by this version'),
         ("state_dir: /x", '5:1: state_dir: "state_dir" is not supported by this version'),
         ("tracing: {}", '5:1: tracing: "tracing" is not supported by this version'),
         ("workers: 2", "5:10: workers: 2: more than one worker is not supported by this version yet"),
@@ -221,6 +221,34 @@ log: {acess: all}
 def test_keys_of_later_versions_are_refused_by_name(line: str, problem: str) -> None:
     (found,) = problems(SMALL + line + "\n")
     assert found.startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("system", ("system",)),
+        ("10.0.0.2", ("10.0.0.2:53",)),
+        ("[10.0.0.2, '10.0.0.3:5353']", ("10.0.0.2:53", "10.0.0.3:5353")),
+        ("['::1', '[::1]', '[fd00::1]:5353']", ("[::1]:53", "[::1]:53", "[fd00::1]:5353")),
+    ],
+)
+def test_resolvers_are_read_with_their_ports(written: str, read: tuple[str, ...]) -> None:
+    assert parse((SMALL + f"dns: {{resolvers: {written}}}\n").encode(), "m.yaml").dns.resolvers == read
+
+
+@pytest.mark.parametrize(
+    ("written", "problem"),
+    [
+        ("[]", "dns.resolvers: expected a list"),
+        ("[system, 10.0.0.2]", "dns.resolvers: system stands alone"),
+        ("ns.example", "dns.resolvers: expected system, or the IP address of a resolver"),
+        ("5", "dns.resolvers: expected system, or the IP address of a resolver"),
+        ("10.0.0.2:0", "dns.resolvers: a port is a number from 1"),
+    ],
+)
+def test_resolvers_that_are_none_are_refused(written: str, problem: str) -> None:
+    (found,) = problems(SMALL + f"dns: {{resolvers: {written}}}\n")
+    assert problem in found
 
 
 LISTENER = '{name: web, address: ":8080", routes: [{upstream: default}]'

@@ -1,0 +1,1 @@
+"""How the proxy finds its upstreams by their names; not imported where all of them have addresses."""

@@ -1,0 +1,104 @@
+"""Upstreams by name, with a resolver of our own: the answers to clients, and what is kept."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.e2e.conftest import Launch
+from tests.support.dns_server import NODATA, REFUSED, SERVFAIL, SILENCE, Resolver, Zone
+from tests.support.proxy import Proxy
+from tests.support.scripted import Scripted
+from tests.support.wait import eventually
+from tests.support.wire import Message, Wire, get, response
+
+Start = Callable[[Zone, str], tuple[Proxy, Resolver]]
+
+
+@pytest.fixture
+def named(launch: Launch) -> Iterator[Start]:
+    """A proxy whose upstream is found by the given zone, with the address given as host:port."""
+    started: list[Resolver] = []
+
+    def start(zone: Zone, upstream: str) -> tuple[Proxy, Resolver]:
+        resolver = Resolver(zone, ttl=1).__enter__()
+        started.append(resolver)
+        proxy = launch(
+            config={
+                "dns": {"resolvers": [resolver.address]},
+                "listeners": [{"name": "web", "address": "127.0.0.1:0", "routes": [{"upstream": "app"}]}],
+                "upstreams": {"app": {"address": upstream, "timeouts": {"connect": "900ms"}}},
+            }
+        )
+        return proxy, resolver
+
+    yield start
+    for resolver in started:
+        resolver.__exit__(None, None, None)
+
+
+def _who(at: str) -> Callable[[Wire, Message], None]:
+    return lambda wire, _: wire.send(response(200, body=at.encode()))
+
+
+@pytest.mark.parametrize(
+    ("zone", "status", "token", "kind"),
+    [
+        ({}, 502, "dns_error", "dns_nxdomain"),
+        ({"shop.test": NODATA}, 502, "dns_error", "dns_nodata"),
+        ({"shop.test": SERVFAIL}, 502, "dns_error", "dns_servfail"),
+        ({"shop.test": REFUSED}, 502, "dns_error", "dns_refused"),
+        ({"shop.test": SILENCE}, 504, "dns_timeout", "dns_timeout"),
+    ],
+)
+def test_each_failure_of_a_look_up_is_told(
+    named: Start, zone: Zone, status: int, token: str, kind: str
+) -> None:
+    proxy, _ = named(zone, "shop.test:80")
+    with Wire.to(proxy.address) as wire:
+        answer = wire.ask(get("/"))
+    assert (answer.status, answer.get("proxy-status")) == (status, f"misrule; error={token}")
+    assert proxy.metric("misrule_upstream_failures_total", upstream="app", kind=kind) == 1
+    assert proxy.metric("misrule_upstream_lookups_total", outcome=kind) == 1
+
+
+def test_a_kept_connection_asks_for_nothing_and_outlives_a_change(
+    named: Start, upstream: Callable[..., Scripted]
+) -> None:
+    first = upstream(play=_who("first"))
+    port = first.address.rpartition(":")[2]
+    proxy, resolver = named({"shop.test": {"A": ["127.0.0.1"]}}, f"shop.test:{port}")
+    with Wire.to(proxy.address) as wire:
+        assert wire.ask(get("/")).body == b"first"
+        asked = resolver.count("shop.test")
+        resolver.zone["shop.test"] = {"A": ["127.0.0.2"]}  # nobody listens there
+        for _ in range(20):
+            assert wire.ask(get("/")).body == b"first"
+        assert resolver.count("shop.test") == asked
+
+        def moved() -> bool:
+            for one in first.wires:  # so that a new connection is needed
+                one.close()
+            return wire.ask(get("/")).status == 502
+
+        eventually(moved, 10.0)
+    assert resolver.count("shop.test") > asked
+
+
+def test_an_upstream_is_found_again_while_no_resolver_answers(
+    named: Start, upstream: Callable[..., Scripted]
+) -> None:
+    def play(wire: Wire, _: Message) -> None:
+        wire.send(response(200, "connection: close", body=b"ok"))
+        wire.close()
+
+    port = upstream(play=play).address.rpartition(":")[2]
+    proxy, resolver = named({"shop.test": {"A": ["127.0.0.1"]}}, f"shop.test:{port}")
+    with Wire.to(proxy.address) as wire:
+        assert wire.ask(get("/")).body == b"ok"
+        resolver.down = True
+
+        def stale() -> bool:
+            assert wire.ask(get("/")).body == b"ok"
+            return proxy.metric("misrule_upstream_lookups_total", outcome="stale") == 1
+
+        eventually(stale, 10.0)
