@@ -211,21 +211,6 @@ def session(front: Proxy, pki: Pki, *options: str) -> str:
     return (done.stdout + done.stderr).decode(errors="replace")
 
 
-@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
-def test_a_client_with_a_ticket_meets_the_fault_too(
-    front: Proxy, pki: Pki, tmp_path: Path, version: str
-) -> None:
-    kept = str(tmp_path / "session.pem")
-    session(front, pki, version, "-sess_out", kept)
-    assert "Reused, TLS" in session(front, pki, version, "-sess_in", kept)
-    front.put(rule("expired", {"tls": "expired"}))
-    met = session(front, pki, version, "-sess_in", kept)
-    assert "Reused" not in met
-    assert re.search(r"verify error:num=\d+", met)
-    front.put()
-    assert "Reused, TLS" in session(front, pki, version, "-sess_in", kept)
-
-
 def python(front: Proxy, pki: Pki, name: str = NAME) -> Outcome:
     return python_ssl(target(front, name), pki.root.chain, 10.0)
 
