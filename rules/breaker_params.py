@@ -286,3 +286,45 @@ def read_answers(values: Values, figures: Figures) -> list[Answer]:
 
 def _said(status: int, message: str, name: str) -> Answer:
     return Answer(status, _TEXT, message.replace("{name}", name).encode())
+
+
+def show_figures(figures: Figures) -> Values:
+    """Write figures in the words of a rule, without those that are not looked at."""
+    name = PROFILES[figures.profile]
+    shown: Values = {"profile": name}
+    if figures.force != FORCED_NOT:
+        shown["force"] = STATES[figures.force]
+    if figures.consecutive_failures:
+        shown["consecutive_failures"] = figures.consecutive_failures
+    shown["open_for"] = _duration(figures.open_for)
+    if name in ("envoy", "istio"):
+        shown["interval"] = _duration(figures.interval)
+        shown["max_open_for"] = _duration(figures.max_open_for)
+        shown["max_requests"] = figures.max_active
+        return shown
+    if figures.window_calls:
+        shown["window"] = {"calls": figures.window_calls}
+    elif figures.window_time:
+        shown["window"] = {"time": _duration(figures.window_time), "buckets": figures.window_buckets}
+    shown["min_calls"] = figures.min_calls
+    if figures.failure_percent != OFF:
+        shown["failure_percent"] = _percent(figures.failure_percent)
+    if figures.failures != OFF:
+        shown["failures"] = figures.failures
+    if figures.slow_over != OFF:
+        shown["slow_call"] = {
+            "over": _duration(figures.slow_over),
+            "percent": _percent(figures.slow_percent),
+        }
+    shown["half_open"] = {"calls": figures.half_open_calls}
+    if figures.half_open_success != OFF:
+        shown["half_open"]["success_percent"] = _percent(figures.half_open_success)
+    return shown
+
+
+def _duration(micros: int) -> str:
+    return f"{micros // MILLION}s" if micros % MILLION == 0 else f"{micros // 1000}ms"
+
+
+def _percent(millionths: int) -> float:
+    return millionths / 10_000

@@ -16,6 +16,7 @@ from typing import ClassVar, Final
 from mypy_extensions import mypyc_attr
 
 from rules.actions import Action
+from rules.breakers.figures import Figures
 from rules.draw import Dice
 from rules.facts import Facts
 from rules.phases import END, RESPONSE_BODY
@@ -47,7 +48,7 @@ class Fault:
         self.ends_exchange: bool = False  # True: nothing planned after it can act any more
         self.shapes: bool = False  # True: it acts on the messages of its body, from the first byte on
         self.of_end: bool = False  # with shapes: it changes how the body ends, and nothing before
-        self.conditional: bool = False  # True: what it keeps decides whether it acts, also for a shadow rule
+        self.figures: Figures | None = None  # of the breakers that it consults: they decide if it acts
         self.header: bytes = b""  # a request header that it looks at, lower-case
         self.needs_grpc: bool = False  # True: it has nothing to say to a caller that does not speak gRPC
 

@@ -57,7 +57,7 @@ class Plan:
 
     def _place(self, chosen: Chosen) -> None:
         self.chosen.append(chosen)
-        if chosen.rule.shadow and not chosen.fault.conditional:
+        if chosen.rule.shadow and chosen.fault.figures is None:
             chosen.count_shadow()
             self.shadowed.append(chosen)
             return

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from proxy.admin import guard, live_views, rule_views
+from proxy.admin import breaker_views, guard, live_views, rule_views
 from proxy.admin.calls import View
 from proxy.admin.live_views import LiveViews
 from proxy.admin.types import (
     Alive,
+    BreakerSet,
     Changed,
     Connections,
     ExplainRequest,
@@ -84,6 +85,18 @@ def make_routes(live: LiveViews, openapi: View) -> tuple[Route, ...]:
         Route("PATCH", one, rules.patch_rule, Changed, PATCH, guard.PATCH, change, 200, (404, 412, 422)),
         Route("DELETE", one, rules.delete_rule, Changed, options=change, errors=(404, 409, 412)),
         Route("POST", one + "/reset", rules.reset_rule, ResetDone, options=(IF_MATCH,), errors=(404, 412)),
+        Route("GET", "/v1/breakers", breaker_views.get_breakers, BreakerSet, options=(LIMIT,)),
+        Route(
+            "PATCH",
+            "/v1/breakers/{name}",
+            breaker_views.patch_breaker,
+            Changed,
+            PATCH,
+            guard.PATCH,
+            change,
+            200,
+            (404, 409, 412, 422),
+        ),
         Route("POST", "/v1/explain", rules.explain_request, Explanation, ExplainRequest, errors=(422,)),
         Route("POST", "/v1/stop", views.stop, Faulting),
         Route("POST", "/v1/resume", views.resume, Faulting),

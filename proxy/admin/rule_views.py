@@ -70,7 +70,7 @@ async def get_rule(call: Call) -> Reply:
     kept = call.proxy.changes.store
     rule = kept.snapshot.by_name.get(call.params["name"])
     if rule is None:
-        raise _unknown(call.params["name"])
+        raise unknown_rule(call.params["name"])
     return reply(_view(rule, _Layers(kept)), version=kept.version)
 
 
@@ -78,7 +78,9 @@ async def put_rules(call: Call) -> Reply:
     """Replace the admin layer as a whole."""
     documents = await _read_rules(call)
     expected = call.expected
-    return await _make(call, lambda kept, now: kept.replace_admin(documents, now, _source(call), expected))
+    return await make_change(
+        call, lambda kept, now: kept.replace_admin(documents, now, source_of(call), expected)
+    )
 
 
 async def post_rule(call: Call) -> Reply:
@@ -89,7 +91,9 @@ async def post_rule(call: Call) -> Reply:
         where = kept.rule(rule.name)
         text = f'a file has a rule "{rule.name}" ({where and where.place.source}): PUT takes its place'
         raise Refusal(409, "already-there", text)
-    made = await _make(call, lambda kept, now: kept.add(rule, now, _source(call), expected), status=201)
+    made = await make_change(
+        call, lambda kept, now: kept.add(rule, now, source_of(call), expected), status=201
+    )
     made.headers["Location"] = f"/v1/rules/{rule.name}"
     return made
 
@@ -97,7 +101,9 @@ async def post_rule(call: Call) -> Reply:
 async def put_rule(call: Call) -> Reply:
     """Make a rule, or put it in the place of the one of this name."""
     rule, expected = _read_rule(call, call.params["name"]), call.expected
-    return await _make(call, lambda kept, now: kept.put(rule, now, _source(call), expected), rule=rule.name)
+    return await make_change(
+        call, lambda kept, now: kept.put(rule, now, source_of(call), expected), rule=rule.name
+    )
 
 
 async def patch_rule(call: Call) -> Reply:
@@ -110,16 +116,18 @@ async def patch_rule(call: Call) -> Reply:
     def ask(kept: Store, now: float) -> Change | store.Refusal:
         rule = kept.rule(name)
         if rule is None:
-            raise _unknown(name)
-        return kept.put(_patched(rule, patch), now, _source(call), expected)
+            raise unknown_rule(name)
+        return kept.put(_patched(rule, patch), now, source_of(call), expected)
 
-    return await _make(call, ask, rule=name)
+    return await make_change(call, ask, rule=name)
 
 
 async def delete_rule(call: Call) -> Reply:
     """Delete a rule of the admin layer; a file's rule of this name is in force again."""
     name, expected = call.params["name"], call.expected
-    return await _make(call, lambda kept, now: kept.delete(name, now, _source(call), expected), rule=name)
+    return await make_change(
+        call, lambda kept, now: kept.delete(name, now, source_of(call), expected), rule=name
+    )
 
 
 async def reset_rule(call: Call) -> Reply:
@@ -131,7 +139,7 @@ async def reset_rule(call: Call) -> Reply:
         raise _conflict(kept.version, expected)
     refused = kept.reset(name)
     if refused is not None:
-        raise _unknown(name)
+        raise unknown_rule(name)
     call.audit(kept.version, kept.version, rule=name)
     return reply(ResetDone(name, kept.version), version=kept.version)
 
@@ -152,7 +160,7 @@ def reload_view(changes: Changes) -> ReloadView:
     return ReloadView(reloads.last_good, moment, reloads.problems)
 
 
-async def _make(call: Call, ask: Ask, status: int = 200, **what: str) -> Reply:
+async def make_change(call: Call, ask: Ask, status: int = 200, **what: str) -> Reply:
     """Make a change (or only try it) and answer with what it did."""
     dry_run = call.flag("dry_run")
     try:
@@ -171,7 +179,8 @@ async def _make(call: Call, ask: Ask, status: int = 200, **what: str) -> Reply:
     return reply(result, 200 if dry_run else status, version=version)
 
 
-def _source(call: Call) -> str:
+def source_of(call: Call) -> str:
+    """Name the call as the source of a version."""
     return f"admin: {call.request.method} {call.request.path}"
 
 
@@ -233,7 +242,8 @@ def _conflict(version: int, expected: int) -> Refusal:
     )
 
 
-def _unknown(name: str) -> Refusal:
+def unknown_rule(name: str) -> Refusal:
+    """Say that there is no such rule."""
     return Refusal(404, "unknown-rule", f'there is no rule "{name}"')
 
 

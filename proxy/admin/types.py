@@ -219,3 +219,41 @@ class Ready(Struct, frozen=True):
     draining: bool
     version: Count
     reload: Annotated[str, Meta(description="ok, or failed: the last good rules are in force")]
+
+
+class BreakerKey(Struct, frozen=True):
+    """The breaker of one key."""
+
+    key: Annotated[str, Meta(description="The upstream, listener/upstream, header value; empty: the rule")]
+    state: Annotated[str, Meta(description="closed, half_open or open")]
+    seconds: Annotated[float, Meta(description="How long it has been so, were it not forced")]
+    calls: Annotated[Count, Meta(description="Outcomes in the window")]
+    failures: Count
+    slow: Count
+    consecutive_failures: Count
+    active: Annotated[int, Meta(description="Calls that were let through and are under way")]
+    admitted: Count
+    refused: Count
+
+
+class BreakerView(Struct, frozen=True):
+    """The breaker of one rule, with all its keys."""
+
+    rule: str
+    fault: Annotated[Count, Meta(description="Its place in the rule, from 0")]
+    enabled: bool
+    figures: Annotated[dict[str, Any], Meta(description="As they count, defaults included")]
+    admitted: Count
+    refused: Count
+    transitions: Annotated[dict[str, int], Meta(description="How many, by the new state")]
+    keys_in_all: Count
+    evicted: Annotated[Count, Meta(description="Keys that had to make room for others")]
+    keys: Annotated[list[BreakerKey], Meta(description="At most `limit` of them, newest use first")]
+
+
+class BreakerSet(Struct, frozen=True):
+    """All breakers."""
+
+    version: Count
+    stopped: Annotated[bool, Meta(description="The red button is pressed: none refuses anything")]
+    breakers: list[BreakerView]

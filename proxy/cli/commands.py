@@ -16,6 +16,7 @@ COMMANDS: Final[dict[str, str]] = {
     "check": "proxy.cli.check:check",
     "explain": "proxy.cli.explain:explain",
     "rules": "proxy.cli.rules:rules",
+    "breakers": "proxy.cli.breakers:breakers",
     "stop": "proxy.cli.switch:stop",
     "resume": "proxy.cli.switch:resume",
     "certs": "proxy.cli.certs:certs",

@@ -31,6 +31,8 @@ LABELS: Final[dict[str, str]] = {
     "rule": f"name of a rule in force; {OTHER} for those beyond the first {RULE_SERIES}",
     "fault": "kind of fault, see rules/faults",
     "phase": "phase of the exchange, see rules/phases.py",
+    "state": "state of a breaker: closed, half_open or open",
+    "verdict": "admitted or refused",
     "layer": "file or admin",
     "resumed": "true or false",
     "result": "success or failure",
@@ -156,6 +158,21 @@ SHADOW_INJECTIONS: Final = Metric(
     "Faults of rules in mode shadow that would have acted.",
     ("rule", "fault", "phase"),
 )
+BREAKERS: Final = Metric(
+    "misrule_breakers", GAUGE, "Keys of the breakers of a rule, by state.", ("rule", "state")
+)
+BREAKER_TRANSITIONS: Final = Metric(
+    "misrule_breaker_transitions",
+    COUNTER,
+    "Transitions of the breakers of a rule, by the new state.",
+    ("rule", "state"),
+)
+BREAKER_CALLS: Final = Metric(
+    "misrule_breaker_calls",
+    COUNTER,
+    "Exchanges that the breakers of a rule were asked about; of rules in mode shadow too.",
+    ("rule", "verdict"),
+)
 HELD: Final = Metric("misrule_exchanges_held", GAUGE, "Exchanges that a fault delays or stalls now.")
 STOPPED: Final = Metric("misrule_faults_stopped", GAUGE, "1 while the red button is pressed.")
 
@@ -219,6 +236,9 @@ METRICS: Final[tuple[Metric, ...]] = (
     RULE_ACTIVE,
     INJECTIONS,
     SHADOW_INJECTIONS,
+    BREAKERS,
+    BREAKER_TRANSITIONS,
+    BREAKER_CALLS,
     HELD,
     STOPPED,
     RULES,

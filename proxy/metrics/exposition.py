@@ -25,6 +25,7 @@ from proxy.metrics.catalogue import OTHER, RULE_SERIES, Metric
 from proxy.metrics.cells import BOUNDS, Histogram, RouteCells, WorkerCells
 from proxy.metrics.reloads import Reloads
 from rules import phases
+from rules.breakers.figures import STATES
 from rules.compiled import CompiledRule
 from rules.snapshot import Snapshot
 
@@ -32,6 +33,7 @@ _LE: Final[tuple[str, ...]] = (*map(str, BOUNDS), "+Inf")  # as Go and prometheu
 
 Row = tuple[Sequence[str], float]  # values of the labels, value
 Injections = dict[tuple[str, str, str], int]  # rule, fault, phase
+Counts = dict[tuple[str, str], int]  # rule, another label
 
 
 @dataclass
@@ -63,6 +65,7 @@ class Exposition(Collector):
         cells, sources = self._sources.cells, self._sources
         families = [*_routes(cells.routes), _calls(cells.calls), *_listeners(cells), *_upstreams(cells)]
         families += [*_health(cells), _lookups(cells), *_rules(sources.snapshot())]
+        families += _breakers(sources.snapshot())
         families += _state(sources)
         return [*families, *self._process.collect()]
 
@@ -261,6 +264,30 @@ def _rules(snapshot: Snapshot) -> list[Family]:
         _gauge(catalogue.RULES, [((), len(snapshot.rules))]),
         _gauge(catalogue.RULES_VERSION, [((), snapshot.version)]),
     ]
+
+
+def _breakers(snapshot: Snapshot) -> list[Family]:
+    """Sum up the breakers of each rule that has been asked."""
+    counts: tuple[Counts, Counts, Counts] = ({}, {}, {})
+    for number, rule in enumerate(snapshot.rules):
+        name = rule.name if number < RULE_SERIES else OTHER
+        for fault in rule.state.faults:
+            kept = fault.breakers
+            if kept is None:
+                continue
+            _count(counts[0], name, STATES, kept.states())
+            _count(counts[1], name, STATES, kept.journal.counts)
+            _count(counts[2], name, ("admitted", "refused"), [kept.admitted, kept.refused])
+    return [
+        _gauge(catalogue.BREAKERS, counts[0].items()),
+        _counter(catalogue.BREAKER_TRANSITIONS, counts[1].items()),
+        _counter(catalogue.BREAKER_CALLS, counts[2].items()),
+    ]
+
+
+def _count(counts: Counts, name: str, labels: Sequence[str], values: Sequence[int]) -> None:
+    for label, value in zip(labels, values, strict=True):
+        counts[name, label] = counts.get((name, label), 0) + value
 
 
 def _add(injections: Injections, name: str, rule: CompiledRule, counts: list[int]) -> None:

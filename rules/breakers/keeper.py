@@ -18,6 +18,7 @@ from rules.breakers.figures import (
 )
 from rules.breakers.outliers import OutlierPolicy
 from rules.breakers.policies import GobreakerPolicy, Policy, PollyPolicy, Resilience4jPolicy, SentinelPolicy
+from rules.breakers.windows import CYCLES
 
 MOST_KEYS: Final = 1000  # the one that was asked for longest ago makes room for another
 FORCED: Final = "forced"
@@ -151,11 +152,24 @@ class Breakers:
             self.journal.news = []
         return told
 
+    def state_of(self, b: Breaker) -> int:
+        """Say in which state a breaker is, or is held."""
+        return b.state if self.figures.force == FORCED_NOT else self.figures.force
+
+    def look(self, now: int) -> list[Breaker]:
+        """Give all breakers, the one that was asked last first, with windows as they are now."""
+        found = list(self.keys.values())
+        found.reverse()
+        for b in found:
+            if b.window.kind != CYCLES:  # a cycle begins anew with a call, not with a look
+                b.window.move(now)
+        return found
+
     def states(self) -> list[int]:
         """Count the keys by state."""
         counts = [0, 0, 0]
         for b in self.keys.values():
-            counts[b.state if self.figures.force == FORCED_NOT else self.figures.force] += 1
+            counts[self.state_of(b)] += 1
         return counts
 
     def reset(self) -> None:

@@ -27,10 +27,10 @@ class BreakerFault(Fault):
 
     def __init__(self, figures: Figures, answers: list[Answer], per: str) -> None:
         super().__init__(REQUEST_HEAD)
-        self.figures: Figures = figures
+        self.figures = figures
+        self.own: Figures = figures
         self.answers: list[Answer] = answers
         self.per: str = per
-        self.conditional = True
         if per.startswith("header:"):
             self.header = per.removeprefix("header:").encode()
 
@@ -52,4 +52,4 @@ class BreakerFault(Fault):
             key = facts.upstream.encode()
         elif self.per == "route":
             key = f"{facts.listener}/{facts.upstream}".encode()
-        return Consult(self.figures, key, self.answers)
+        return Consult(self.own, key, self.answers)

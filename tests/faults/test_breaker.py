@@ -25,7 +25,7 @@ def figures(fields: str) -> Figures:
 def test_where_it_acts() -> None:
     fault = read("{breaker: hystrix}")
     assert fault.phase == phases.REQUEST_HEAD
-    assert fault.conditional
+    assert fault.figures is not None
     assert not fault.ends_exchange
     assert fault.header == b""
 
