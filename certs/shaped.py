@@ -1,12 +1,12 @@
 """A server's side of a handshake that shall go wrong in a certain way, without I/O.
 
 Python's ``ssl`` staples no OCSP response, chooses no suites of TLS 1.3 before 3.15 and sends no alert on
-demand: pyOpenSSL serves these connections, behind the same names that ``ssl``'s objects have.  A context is
-made for each of them, so that no session ticket is any good there: every handshake is a full one.
+demand: pyOpenSSL serves these connections, behind the same names that ``ssl``'s objects have.  Their contexts
+keep no sessions and take no tickets: every handshake is a full one.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from cryptography import x509
@@ -19,6 +19,7 @@ from certs.errors import CertError
 from certs.side import Incoming, Outgoing, Side, as_ssl, ssl_error, words
 
 BAD_CERTIFICATE: Final = 42
+_MOST: Final = 64  # contexts that are kept
 _NO_ENCRYPT_THEN_MAC: Final = 1 << 19  # SSL_OP_NO_ENCRYPT_THEN_MAC, which pyOpenSSL does not name
 # The random of a ServerHello that asks for another ClientHello (RFC 8446, section 4.1.3).
 _RETRY: Final = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
@@ -34,7 +35,7 @@ class Terms:
     chain_pem: bytes
     key_pem: bytes
     staple: bytes = b""  # an OCSP response
-    alpn: Sequence[bytes] = ()
+    alpn: tuple[bytes, ...] = ()
     insists: bool = False
     max_version: int = 0  # 0: as ever
     ciphers: str = ""  # as OpenSSL writes them, also suites of TLS 1.3; "": as ever
@@ -57,7 +58,8 @@ class ShapedHandshake:
         """Raises CertError for what OpenSSL does not take."""
         self.terms = terms
         self.heard = Heard(terms)
-        self.connection = SSL.Connection(_context(terms, self.heard), None)
+        self.connection = SSL.Connection(_context(terms), None)
+        self.connection.set_app_data(self.heard)
         self.connection.set_accept_state()
         self.side = Side(self.connection)
         self.incoming = Incoming(self.connection)
@@ -154,41 +156,53 @@ class ShapedHandshake:
 
 
 class Heard:
-    """What OpenSSL calls while it works.
+    """What OpenSSL has told of one connection while it worked.
 
-    It knows neither the connection nor its context, which know it: no cycle keeps them alive afterwards.
+    The connection knows it, and it knows nobody: no cycle keeps either alive when they are done.
     """
 
     def __init__(self, terms: Terms) -> None:
-        self._terms = terms
+        self.terms = terms
         self.presented = False  # the client has shown a certificate that is to be rejected
         self.secrets: dict[str, bytes] = {}  # by the labels of RFC 9850
 
-    def log(self, connection: SSL.Connection, line: bytes) -> None:
-        """Keep a secret."""
-        label, _, secret = line.decode().split(" ")
-        self.secrets[label] = bytes.fromhex(secret)
 
-    def choose(self, connection: SSL.Connection, offered: list[bytes]) -> Any:
-        """Choose a protocol."""
-        for name in self._terms.alpn:
-            if name in offered:
-                return name
-        if self._terms.insists:
-            raise _NoProtocol("the client offers none of the protocols that there are")
-        return SSL.NO_OVERLAPPING_PROTOCOLS
-
-    def staple(self, connection: SSL.Connection, data: object) -> bytes:
-        """Give the OCSP response."""
-        return self._terms.staple
-
-    def note(self, connection: SSL.Connection, shown: object, error: int, depth: int, ok: int) -> bool:
-        """Note that there is a certificate; the handshake goes on until it can be rejected."""
-        self.presented = True
-        return True
+def _of(connection: SSL.Connection) -> Heard:
+    heard: Heard = connection.get_app_data()
+    return heard
 
 
-def _context(terms: Terms, heard: Heard) -> SSL.Context:
+def _log(connection: SSL.Connection, line: bytes) -> None:
+    """Keep a secret."""
+    label, _, secret = line.decode().split(" ")
+    _of(connection).secrets[label] = bytes.fromhex(secret)
+
+
+def _choose(connection: SSL.Connection, offered: list[bytes]) -> Any:
+    """Choose a protocol."""
+    terms = _of(connection).terms
+    for name in terms.alpn:
+        if name in offered:
+            return name
+    if terms.insists:
+        raise _NoProtocol("the client offers none of the protocols that there are")
+    return SSL.NO_OVERLAPPING_PROTOCOLS
+
+
+def _staple(connection: SSL.Connection, data: object) -> bytes:
+    """Give the OCSP response."""
+    return _of(connection).terms.staple
+
+
+def _note(connection: SSL.Connection, shown: object, error: int, depth: int, ok: int) -> bool:
+    """Note that there is a certificate; the handshake goes on until it can be rejected."""
+    _of(connection).presented = True
+    return True
+
+
+@lru_cache(_MOST)
+def _context(terms: Terms) -> SSL.Context:
+    """Make a context; it takes a millisecond, and several handshakes often have the same terms."""
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_options(
         SSL.OP_CIPHER_SERVER_PREFERENCE
@@ -203,15 +217,15 @@ def _context(terms: Terms, heard: Heard) -> SSL.Context:
         _show(context, terms)
     except (SSL.Error, ValueError) as error:
         raise CertError(f"OpenSSL takes no such handshake: {words(error)}") from None
-    context.set_keylog_callback(heard.log)
-    context.set_alpn_select_callback(heard.choose)
+    context.set_keylog_callback(_log)
+    context.set_alpn_select_callback(_choose)
     if terms.staple:
-        context.set_ocsp_server_callback(heard.staple)
-    _ask(context, terms, heard)
+        context.set_ocsp_server_callback(_staple)
+    _ask(context, terms)
     return context
 
 
-def _ask(context: SSL.Context, terms: Terms, heard: Heard) -> None:
+def _ask(context: SSL.Context, terms: Terms) -> None:
     """Ask for the client's certificate, and verify it, or none."""
     if terms.client_ca:
         store = context.get_cert_store()
@@ -220,7 +234,7 @@ def _ask(context: SSL.Context, terms: Terms, heard: Heard) -> None:
             if store is not None:
                 store.add_cert(crypto.X509.from_cryptography(certificate))
     if terms.reject_client:
-        context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, heard.note)
+        context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _note)
     elif terms.client_auth != "none":
         must = SSL.VERIFY_FAIL_IF_NO_PEER_CERT if terms.client_auth == "required" else 0
         context.set_verify(SSL.VERIFY_PEER | must)

@@ -13,6 +13,7 @@ from certs.authority import Authority
 from certs.cache import LeafCache
 from certs.errors import CertError
 from certs.flavour import SOUND, Flavour
+from certs.shaped import ShapedHandshake, Terms
 from proxy.config import ListenerConfig, UpstreamConfig
 from proxy.logs import Log
 from proxy.net.identity import Credentials, IdentityError, Keeper
@@ -157,9 +158,7 @@ class ListenerKeeper(Followed, Keeper):
         )
 
     def _shaped(self, name: str, shape: ShapeHandshake) -> Any:
-        """Begin a handshake that rules have a say in: it has a context of its own, for itself alone."""
-        from certs.shaped import ShapedHandshake, Terms  # pyOpenSSL, only where there are faults of this kind
-
+        """Begin a handshake that rules have a say in."""
         own = self._own
         flavour = _flavour(shape)
         staple = b""
@@ -171,9 +170,9 @@ class ListenerKeeper(Followed, Keeper):
                 return None
             chain, key, staple = leaf.chain_pem, leaf.key_pem, leaf.ocsp
         tls = self._tls
-        alpn = [protocol.encode() for protocol in self._alpn]
+        alpn = tuple(protocol.encode() for protocol in self._alpn)
         if shape.alpn is not None:
-            alpn = [shape.alpn] if shape.alpn else []
+            alpn = (shape.alpn,) if shape.alpn else ()
         return ShapedHandshake(
             Terms(
                 chain,

@@ -37,9 +37,9 @@ class Certificates(Keeper):
         if shape is None:
             return Handshake(self.context(), True)
         pair = the_pki().leaf("a.example", "a.example", "b.example")
-        alpn = [b"h2", b"http/1.1"]
+        alpn: tuple[bytes, ...] = (b"h2", b"http/1.1")
         if shape.alpn is not None:
-            alpn = [shape.alpn] if shape.alpn else []
+            alpn = (shape.alpn,) if shape.alpn else ()
         return ShapedHandshake(
             Terms(
                 pair.chain.read_bytes(),

@@ -62,10 +62,10 @@ class Met:
 class Pair:
     """A shaped server and a client whose bytes meet in memory."""
 
-    def __init__(self, server: Terms, context: ssl.SSLContext) -> None:
+    def __init__(self, server: Terms, context: ssl.SSLContext, session: ssl.SSLSession | None = None) -> None:
         self.shaped = ShapedHandshake(server)
         self.down, self.up = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.client = context.wrap_bio(self.down, self.up, server_hostname=HOST)
+        self.client = context.wrap_bio(self.down, self.up, server_hostname=HOST, session=session)
         self.met = Met()
         self.server_error = ""
 
@@ -308,6 +308,31 @@ def test_a_certificate_that_openssl_refuses_otherwise_can_be_shown(kind: str) ->
 def test_what_openssl_does_not_take(wrong: dict[str, object]) -> None:
     with pytest.raises(CertError, match="OpenSSL takes no such handshake"):
         ShapedHandshake(terms(**wrong))
+
+
+@pytest.mark.parametrize("version", [0, 0x0303])
+def test_no_session_of_such_a_handshake_is_resumed(version: int) -> None:
+    offer, context = terms(max_version=version), client()
+    first = Pair(offer, context)
+    assert first.run().data == b"hello"
+    second = Pair(offer, context, first.client.session)
+    assert second.run().data == b"hello"
+    assert not second.client.session_reused
+
+
+def test_handshakes_on_the_same_terms_know_nothing_of_each_other() -> None:
+    offer = terms(reject_client=True, max_version=0x0303)
+    one, other = Pair(offer, client(certificate=True)), Pair(offer, client())
+    assert (one.run().error, other.run().error) == (
+        "SSLV3_ALERT_BAD_CERTIFICATE",
+        "SSLV3_ALERT_HANDSHAKE_FAILURE",
+    )
+    assert not other.shaped.heard.presented
+    third, fourth = Pair(terms(), client()), Pair(terms(), client())
+    assert (third.run(FINISHED, 48).error, fourth.run(FINISHED, 42).error) == (
+        "TLSV1_ALERT_UNKNOWN_CA",
+        "SSLV3_ALERT_BAD_CERTIFICATE",
+    )
 
 
 def test_nothing_is_left_to_the_collector() -> None:
