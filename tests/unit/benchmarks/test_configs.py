@@ -114,10 +114,10 @@ def test_the_peers_take_their_configurations_over_tls(tmp_path: Path) -> None:
     need("openssl")
     shown = str(certificate.make(tmp_path))
     written = tmp_path / "haproxy.cfg"
-    written.write_text(haproxy.config(8080, 8081, rulesets.TWENTY, shown))
+    written.write_text(haproxy.config(free_port(), 8081, rulesets.TWENTY, shown))
     judge(need("haproxy"), "-c", "-f", str(written))
     written = tmp_path / "nginx.conf"
-    written.write_text(nginx.config(tmp_path, 8080, 8081, rulesets.TWENTY, shown))
+    written.write_text(nginx.config(tmp_path, free_port(), 8081, rulesets.TWENTY, shown))
     judge(need("nginx"), "-t", "-e", str(tmp_path / "log"), "-p", str(tmp_path), "-c", str(written))
     chain = json.loads(envoy.config(8080, Upstream(8081, HTTPS), rulesets.TWENTY, shown))
     (listener,) = chain["static_resources"]["listeners"]
