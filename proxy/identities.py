@@ -3,6 +3,7 @@
 Only this module knows the package ``certs``, and it is imported only where TLS is configured.
 """
 
+import asyncio
 import ssl
 from collections import OrderedDict
 from pathlib import Path
@@ -13,6 +14,7 @@ from certs.authority import Authority
 from certs.cache import LeafCache
 from certs.errors import CertError
 from certs.flavour import SOUND, Flavour
+from certs.mint import Leaf
 from certs.shaped import ShapedHandshake, Terms
 from proxy.config import ListenerConfig, UpstreamConfig
 from proxy.logs import Log
@@ -21,7 +23,7 @@ from proxy.net.pool import AUTO, HTTP1, HTTP2
 from proxy.net.tls import Handshake
 from rules.actions import ShapeHandshake
 
-# Contexts with OpenSSL's tables weigh some 50 KiB each.  One that was dropped is made again in a millisecond;
+# Contexts weigh some 20 KiB each.  One that was dropped is made again in a millisecond or two;
 # the sessions that it gave are then not resumed.
 MOST: Final = 512
 
@@ -126,7 +128,9 @@ class ListenerKeeper(Followed, Keeper):
         self._alpn = _OFFERS[config.protocol]
         self._own: files.Identity | None = None
         self._client_ca: bytes | None = None
-        self._made: OrderedDict[Any, ssl.SSLContext] = OrderedDict()
+        self._own_context: ssl.SSLContext | None = None
+        self._made: OrderedDict[int, ssl.SSLContext] = OrderedDict()  # by the leaf's serial number
+        self._era = 0  # counts the files that were in force
         self.load()
 
     def load(self) -> None:
@@ -135,10 +139,10 @@ class ListenerKeeper(Followed, Keeper):
         if tls.certificate:
             own = files.read_identity(Path(tls.certificate), Path(tls.key) if tls.key else None)
         client_ca = files.read_trusted(Path(tls.client_ca)) if tls.client_ca else None
-        if own is not None:
-            contexts.server_context(own.chain_pem, own.key_pem)  # what OpenSSL does not take is told now
-        self._own, self._client_ca = own, client_ca
+        context = None if own is None else self._context(own.chain_pem, own.key_pem, client_ca)
+        self._own, self._own_context, self._client_ca = own, context, client_ca
         self._made.clear()
+        self._era += 1
 
     def handshake(self, name: str, shape: ShapeHandshake | None) -> Any:
         try:
@@ -147,15 +151,13 @@ class ListenerKeeper(Followed, Keeper):
             raise IdentityError(str(error)) from None
 
     def _sound(self, name: str) -> Handshake | None:
-        own = self._own
-        if own is not None:
-            return Handshake(self._context(own, own.chain_pem, own.key_pem), True)
+        if self._own_context is not None:
+            return Handshake(self._own_context, True)
         leaf = self._whole.leaves.peek(name)
-        return (
-            None
-            if leaf is None
-            else Handshake(self._context(leaf.serial, leaf.chain_pem, leaf.key_pem), True)
-        )
+        if leaf is None or leaf.serial not in self._made:
+            return None
+        self._made.move_to_end(leaf.serial)
+        return Handshake(self._made[leaf.serial], True)
 
     def _shaped(self, name: str, shape: ShapeHandshake) -> Any:
         """Begin a handshake that rules have a say in."""
@@ -193,28 +195,33 @@ class ListenerKeeper(Followed, Keeper):
 
     async def prepare(self, name: str, shape: ShapeHandshake | None) -> None:
         try:
-            await self._whole.leaves.get(name, SOUND if shape is None else _flavour(shape))
+            leaf = await self._whole.leaves.get(name, SOUND if shape is None else _flavour(shape))
+            if shape is None:
+                await self._make_ready(leaf)
         except CertError as error:
             raise IdentityError(str(error)) from None
 
-    def _context(self, identity: object, chain: bytes, key: bytes) -> ssl.SSLContext:
-        """Give the one context for this certificate.  Raises CertError."""
-        known = self._made.get(identity)
-        if known is not None:
-            self._made.move_to_end(identity)
-            return known
+    async def _make_ready(self, leaf: Leaf) -> None:
+        """Make a leaf's context, off the loop: it takes as long as minting.  Raises CertError."""
+        while self._own_context is None and leaf.serial not in self._made:
+            era = self._era
+            made = await asyncio.to_thread(self._context, leaf.chain_pem, leaf.key_pem, self._client_ca)
+            if era == self._era:  # the files are still those that it was made with
+                self._made.setdefault(leaf.serial, made)
+        while len(self._made) > MOST:
+            self._made.popitem(last=False)
+
+    def _context(self, chain: bytes, key: bytes, client_ca: bytes | None) -> ssl.SSLContext:
+        """Make a context that shows a certificate.  Raises CertError."""
         tls = self._tls
         made = contexts.server_context(
             chain,
             key,
             alpn=self._alpn,
-            client_ca=self._client_ca,
+            client_ca=client_ca,
             client_auth=tls.client_auth,  # type: ignore[arg-type]
         )
         made.minimum_version = _VERSIONS[tls.min_version]
-        self._made[identity] = made
-        while len(self._made) > MOST:
-            self._made.popitem(last=False)
         return made
 
 

@@ -80,7 +80,7 @@ def run(context: click.Context, /, **given: Any) -> int:
     misrule run --config misrule.yaml
 
     Changed rules come into force by themselves. With --config, the options --rules, --admin,
-    --token-file and those of the log take the place of what the file says.
+    --token-file, --certs and those of the log take the place of what the file says.
     """
     if context.get_parameter_source("token_file") is ParameterSource.ENVIRONMENT:
         given["token_file"] = Spare(given["token_file"])
