@@ -12,11 +12,10 @@ from proxy.wire.h2_fields import REQUEST, Block
 from proxy.wire.hpack_decode import Decoder
 from proxy.wire.hpack_encode import Encoder
 
-ATTRIBUTES = [
-    name
-    for name in Block.__slots__
-    if name not in ("fields", "like", "head", "head_names") and "encoded" not in name
-]
+ATTRIBUTES = (
+    *("error", "trailer_error", "method", "scheme", "path", "authority", "protocol", "status", "length"),
+    *("host", "content_type", "expect", "size", "seen", "trailer_lines", "trailers_pass"),
+)
 NAMES = Names(frozenset({b"x-user"}), frozenset({b"via"}))
 FIELDS = [
     (":scheme", "http"),
