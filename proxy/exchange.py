@@ -123,6 +123,10 @@ class ClientSide(Connection):
         """Send a piece of the answer's body."""
         raise NotImplementedError
 
+    def last(self, piece: bytes) -> None:
+        """Send the last piece of the answer's body, with no trailers behind it; ``end`` follows."""
+        self.body(piece)
+
     def end(self, reader: BodyReader) -> None:
         """Send what ends the answer: the reader has given END, and has the trailers."""
         raise NotImplementedError

@@ -152,6 +152,10 @@ class ClientStream(ClientSide):
             if ex is not None and ex.upstream is not None:
                 ex.upstream.resume(BY_PEER)
 
+    def last(self, piece: bytes) -> None:
+        self.whole = True
+        self.sender.last(piece)
+
     def end(self, reader: BodyReader) -> None:
         if self.whole:
             return

@@ -131,6 +131,15 @@ class Sender:
                 self.settle()  # most of it will wait: no second read is to be held beside it
         return self.stream.queued > MOST_QUEUED
 
+    def last(self, piece: bytes) -> None:
+        """Send the last piece, which ends the message."""
+        link = self.link
+        if self.unsent:
+            self.settle()
+        link.codec.send_data(self.stream, piece, True)
+        if not link.marked:
+            link.mark()
+
     def settle(self) -> None:
         """Send the piece that was kept back: more may follow it."""
         unsent = self.unsent

@@ -120,12 +120,16 @@ class UpstreamStream(UpstreamSide):
             self.go_on_reading()
             return
         incoming.content += len(piece)  # nothing asks about it: it need not lie here on its way
-        response_body.piece(ex, piece)
-        if ended:
-            incoming.ended = incoming.done = True
-            response_body.finish(ex, incoming)
-        else:
+        if not ended:
+            response_body.piece(ex, piece)
             self._credit()
+            return
+        incoming.ended = incoming.done = True
+        if ex.response_shaping is None:
+            ex.client.last(piece)
+        else:
+            response_body.piece(ex, piece)
+        response_body.finish(ex, incoming)
 
     def took_end(self, trailers: Block | None) -> None:
         """The answer has ended behind what came."""

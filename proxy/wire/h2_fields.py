@@ -224,13 +224,10 @@ class Block:
         """Make a block for sending; its fields are taken as they are: lower-case, pseudo-headers first."""
         return Block(fields, SENDING)
 
-    def alike(self, path: Field) -> "Block":
+    def alike(self, path: Field, place: i64) -> "Block":
         """Make the block that is this one, of a request with nothing wrong, but for its (valid) path."""
         fields = self.fields.copy()
-        for at in range(len(fields)):
-            if fields[at].meaning == PATH:
-                fields[at] = path
-                break
+        fields[place] = path
         made = Block(fields, ALIKE)
         made.trailer_error = self.trailer_error
         made.method = self.method

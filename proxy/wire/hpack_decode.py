@@ -10,7 +10,7 @@ from mypy_extensions import i64
 
 from proxy.wire.h2_errors import H2Error, h2_error
 from proxy.wire.h2_fields import LITERAL, NEVER, STATIC_FIELDS, Block, Field, interned
-from proxy.wire.h2_names import PATH, path_is_valid
+from proxy.wire.h2_names import PATH
 from proxy.wire.hpack_huffman import decode as decode_huffman
 from proxy.wire.hpack_huffman import decode_new
 
@@ -40,12 +40,15 @@ _TRIES: Final = 64
 class _Alike:
     """A request's block that comes with one path after the other: what stands around the path's string."""
 
-    __slots__ = ("before", "behind", "block", "writing")
+    __slots__ = ("before", "behind", "block", "place", "writing")
 
     def __init__(self, before: bytes, behind: bytes, block: Block, writing: i64) -> None:
         self.before: bytes = before
         self.behind: bytes = behind
         self.block: Block = block
+        self.place: i64 = 0  # of the path among its fields
+        while block.fields[self.place].meaning != PATH:
+            self.place += 1
         self.writing: i64 = writing  # of the path's field
 
 
@@ -152,14 +155,14 @@ class Decoder:
         if not (coded.startswith(alike.before) and coded.endswith(alike.behind)):
             return None
         self._at = len(alike.before)
-        value = self._string(coded)
-        if self._at + len(alike.behind) != len(coded) or value[:1] != b"/" or not path_is_valid(value):
+        path = Field(b":path", self._string(coded, False), alike.writing)
+        if self._at + len(alike.behind) != len(coded) or path.fault or path.value[:1] != b"/":
             return None
         base = alike.block
-        if base.size - len(base.path) + len(value) > self._list_size:
+        if base.size - len(base.path) + len(path.value) > self._list_size:
             return None
         self._tries = _TRIES
-        block = base.alike(Field(b":path", value, alike.writing))
+        block = base.alike(path, alike.place)
         self._remember(coded, block, True)
         return block
 
