@@ -285,6 +285,7 @@ class Exchange:
     request_id: bytes = b""
     target: Upstream | None = None
     endpoint: Endpoint | None = None
+    aside: Endpoint | None = None  # where a fault sends it instead of any address of its upstream
     plan: Plan | None = None
     late_plans: list[Plan] | None = None  # of rules that came while this was open (on: open)
     facts: Facts | None = None

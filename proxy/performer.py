@@ -31,6 +31,7 @@ from rules.actions import (
     Nothing,
     Reset,
     ShapeHandshake,
+    ShapeLookup,
     Wait,
     WaitForDeadline,
 )
@@ -90,6 +91,10 @@ class Ending:
         """Say what comes of an upstream whose TLS is so: Fail, Wait, or Nothing."""
         raise NotImplementedError
 
+    def look_up(self, ex: Exchange, shape: ShapeLookup) -> Action:
+        """Say what comes of an upstream whose name is looked up so: Fail, Wait, or Nothing."""
+        raise NotImplementedError
+
     def failed(self, ex: Exchange, failure: Failure) -> None:
         """Show the client a failure of the upstream that was not there."""
         raise NotImplementedError
@@ -134,6 +139,8 @@ class Performance:
                 action = _wait_for_deadline(ex, action)
             elif isinstance(action, ShapeHandshake) and chosen.fault.side == UPSTREAM:
                 action = self.ending.spoil(ex, action)
+            elif isinstance(action, ShapeLookup):
+                action = self.ending.look_up(ex, action)
             elif isinstance(action, Consult):
                 action = self._consult(chosen, action)
             if isinstance(action, Nothing):

@@ -327,3 +327,30 @@ class ShapeHandshake(Action):
         self.reject_client_certificate: bool = reject_client_certificate
         self.bad_record: bool = bad_record
         self.cut: CutHandshake | None = cut
+
+
+class ShapeLookup(Action):
+    """Answer a look-up of a name in this way, after ``seconds``.
+
+    ``failure`` is how it ends ("nxdomain", "servfail", "refused", "nodata", "timeout"), "": it does not fail.
+    ``addresses`` stand in the place of the right ones, []: as they are; ``partial``: only half of them come.
+    ``ttl`` is that of each record, -1: as it is.  ``truncated``: over UDP the answer does not fit.
+    """
+
+    __slots__ = ("addresses", "failure", "partial", "seconds", "truncated", "ttl")
+
+    def __init__(
+        self,
+        failure: str = "",
+        addresses: list[str] | None = None,
+        ttl: int = -1,
+        partial: bool = False,
+        truncated: bool = False,
+        seconds: float = 0.0,
+    ) -> None:
+        self.failure: str = failure
+        self.addresses: list[str] = [] if addresses is None else addresses
+        self.ttl: int = ttl
+        self.partial: bool = partial
+        self.truncated: bool = truncated
+        self.seconds: float = seconds

@@ -10,6 +10,8 @@ from rules.conditions import (
     AttemptCondition,
     CertificateCondition,
     Condition,
+    DnsNameCondition,
+    DnsTypeCondition,
     GrpcCondition,
     GrpcStatusCondition,
     HeaderCondition,
@@ -59,6 +61,10 @@ def _request_conditions(match: Match) -> list[Condition]:
         parts.append(UpstreamCondition(match.upstream))
     if match.sni is not None:
         parts.append(SniCondition(compile_text(match.sni, fold=True)))
+    if match.dns_name is not None:
+        parts.append(DnsNameCondition(compile_text(match.dns_name, fold=True)))
+    if match.dns_type:
+        parts.append(DnsTypeCondition(match.dns_type))
     for which, wanted in (
         ("subject", match.certificate_subject),
         ("san", match.certificate_san),

@@ -29,6 +29,7 @@ OF_EXCHANGE: Final = 0
 OF_CONNECTION: Final = 1
 OF_HANDSHAKE: Final = 2
 OF_OPEN: Final = 3
+OF_LOOKUP: Final = 4
 
 
 class CompiledRule:
@@ -44,6 +45,7 @@ class CompiledRule:
         "handshake",
         "headers",
         "host",
+        "lookup",
         "name",
         "of_exchange",
         "of_trailers",
@@ -97,6 +99,7 @@ class CompiledRule:
         self.connection: list[SampledFault] = []  # those of accept
         self.handshake: list[SampledFault] = []  # those of tls
         self.open: list[SampledFault] = []
+        self.lookup: list[SampledFault] = []  # those that act on what the DNS listener is asked, too
         self.selective: bool = False  # some fault does not act on whatever connection there is
 
     def add_fault(self, fault: SampledFault) -> None:
@@ -107,6 +110,8 @@ class CompiledRule:
             self.handshake.append(fault)
         else:
             self.exchange.append(fault)
+        if fault.fault.of_lookups:
+            self.lookup.append(fault)
         if fault.on == ON_OPEN:
             self.open.append(fault)
         if fault.on != ON_NEXT:

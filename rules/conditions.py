@@ -269,6 +269,42 @@ class SniCondition(Condition):
         return show(facts.sni)
 
 
+class DnsNameCondition(Condition):
+    """The name that is looked up; of an upstream with several hosts any one will do."""
+
+    def __init__(self, matcher: Matcher) -> None:
+        super().__init__("dns.name", matcher.wanted, False)
+        self._matcher: Matcher = matcher
+
+    def holds(self, facts: Facts) -> bool:
+        """Test the names."""
+        return self._matcher.any(facts.names or None)
+
+    def seen(self, facts: Facts) -> str:
+        """Show the names."""
+        return show_all(facts.names)
+
+
+class DnsTypeCondition(Condition):
+    """The type of the records that are asked for."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        super().__init__("dns.type", " or ".join(names), False)
+        self._names: frozenset[bytes] = frozenset([name.encode() for name in names])
+
+    def holds(self, facts: Facts) -> bool:
+        """Look up the types; only what is looked up has one."""
+        if facts.names:
+            for name in facts.name_types:
+                if name in self._names:
+                    return True
+        return False
+
+    def seen(self, facts: Facts) -> str:
+        """Show the types."""
+        return show_all(facts.name_types if facts.names else None)
+
+
 class CertificateCondition(Condition):
     """One thing of the certificate that the client has shown; a client without one has none of them."""
 

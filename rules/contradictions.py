@@ -17,6 +17,7 @@ _KNOWN_AT: Final = {
     "sni": phases.TLS,
     "client_certificate": phases.REQUEST_HEAD,  # it is shown behind our own
     "upstream": phases.REQUEST_HEAD,
+    "dns": phases.REQUEST_HEAD,  # the hosts of the upstream
     "protocol": phases.REQUEST_HEAD,
     "host": phases.REQUEST_HEAD,
     "path": phases.REQUEST_HEAD,

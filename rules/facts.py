@@ -19,6 +19,10 @@ PROTOCOLS: Final[dict[str, int]] = {
 }
 
 
+# What is asked for to find where a host is.
+ADDRESS_TYPES: Final[list[bytes]] = [b"A", b"AAAA"]
+
+
 class ClientCertificate:
     """Who a client is by the certificate that it showed, and whose signature was verified."""
 
@@ -48,6 +52,8 @@ class Facts:
         "host",
         "listener",
         "method",
+        "name_types",
+        "names",
         "path",
         "protocols",
         "query",
@@ -67,6 +73,8 @@ class Facts:
         self.sni: bytes | None = None  # as it came; None: the client named none
         self.client_certificate: ClientCertificate | None = None
         self.upstream: str = ""  # the name of the upstream that the route chose
+        self.names: list[bytes] = []  # that are looked up: hosts of the upstream; lower-case, no last dot
+        self.name_types: list[bytes] = ADDRESS_TYPES  # the types of records that are asked for
         self.method: bytes = b""
         self.host: bytes = b""  # lower-case, without port
         self.path: bytes = b""  # as it came, without the query

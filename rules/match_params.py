@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import re2
 
+from rules.dns_params import RecordType
 from rules.facts import PROTOCOLS
 from rules.http_params import GrpcStatus, HeaderName, Method, StatusRange
 from rules.model import Match, ResponseMatch, Text
@@ -174,6 +175,12 @@ def _make_certificate(values: Values) -> Values:
     return values
 
 
+def _make_dns(values: Values) -> Values:
+    if values["name"] is None and values["type"] is None:
+        raise BadValue("expected name or type, or both")
+    return values
+
+
 def _make_response(values: Values) -> ResponseMatch:
     return ResponseMatch(values["status"] or (), values["headers"] or (), values["grpc_status"] or ())
 
@@ -182,10 +189,13 @@ def _make_match(values: Values) -> Match:
     grpc = values["grpc"] or {}
     given = {key: values[key] for key in _PLAIN_PARTS if values[key] is not None}
     shown = values["client_certificate"] or {}
+    looked_up = values["dns"] or {}
     return Match(
         **given,
         grpc_service=grpc.get("service"),
         grpc_method=grpc.get("method"),
+        dns_name=looked_up.get("name"),
+        dns_type=looked_up.get("type") or (),
         certificate_subject=shown.get("subject"),
         certificate_san=shown.get("san"),
         certificate_fingerprint=shown.get("fingerprint"),
@@ -242,6 +252,21 @@ MATCH: Final = Record(
         ),
         "source": Field(ListOf(Network(), single=True, low=1), None, "networks of the client's address"),
         "sni": Field(HOST_TEXT, None, "the name in the TLS ClientHello"),
+        "dns": Field(
+            Record(
+                {
+                    "name": Field(HOST_TEXT, None, "that is looked up, without its last dot"),
+                    "type": Field(
+                        ListOf(RecordType(), single=True, low=1),
+                        None,
+                        "types of records; A and AAAA for upstreams",
+                    ),
+                },
+                make=_make_dns,
+            ),
+            None,
+            "a look-up: of the upstream's host, or by a client of the DNS listener",
+        ),
         "client_certificate": Field(
             Record(
                 {
@@ -257,5 +282,4 @@ MATCH: Final = Record(
         "response": Field(RESPONSE, None, "the upstream's answer; for faults of the response phases"),
     },
     make=_make_match,
-    later={"dns": "it comes with the DNS faults"},
 )

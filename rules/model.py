@@ -56,6 +56,8 @@ class Match:
     attempt: tuple[int, ...] = ()
     source: tuple[str, ...] = ()  # CIDR, validated
     sni: Text | None = None
+    dns_name: Text | None = None
+    dns_type: tuple[str, ...] = ()
     certificate_subject: Text | None = None
     certificate_san: Text | None = None
     certificate_fingerprint: Text | None = None

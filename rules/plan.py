@@ -1,6 +1,6 @@
 """The draw of one rule for one exchange, and what it reserves until the exchange ends."""
 
-from rules.compiled import OF_CONNECTION, OF_EXCHANGE, OF_HANDSHAKE, CompiledRule, SampledFault
+from rules.compiled import OF_CONNECTION, OF_EXCHANGE, OF_HANDSHAKE, OF_LOOKUP, CompiledRule, SampledFault
 from rules.draw import Dice
 from rules.facts import Facts
 from rules.fault import ON_NEXT, Fault
@@ -108,6 +108,8 @@ def eligible(rule: CompiledRule, group: int, opened_version: int) -> list[Sample
         return rule.connection
     if group == OF_HANDSHAKE:
         return rule.handshake
+    if group == OF_LOOKUP:
+        return rule.lookup
     if group != OF_EXCHANGE:
         return rule.open
     if not rule.selective or opened_version >= rule.since_version:

@@ -6,7 +6,7 @@ A ``Snapshot`` never changes.  What lives on from exchange to exchange (ordinals
 
 from typing import Final
 
-from rules.compiled import OF_CONNECTION, OF_EXCHANGE, OF_HANDSHAKE, OF_OPEN, CompiledRule
+from rules.compiled import OF_CONNECTION, OF_EXCHANGE, OF_HANDSHAKE, OF_LOOKUP, OF_OPEN, CompiledRule
 from rules.conditions import all_hold
 from rules.facts import Facts
 from rules.index import Index
@@ -224,6 +224,9 @@ class Snapshot:
         self.indexes: dict[str, Index] = {}
         self._connection_rules: list[CompiledRule] = [rule for rule in rules if rule.connection]
         self._handshake_rules: list[CompiledRule] = [rule for rule in rules if rule.handshake]
+        self._lookup_rules: list[CompiledRule] = [
+            rule for rule in rules if rule.lookup and not rule.of_exchange
+        ]
         self._open_rules: list[CompiledRule] = [rule for rule in rules if rule.open]
 
     def index_for(self, listener: str) -> Index:
@@ -257,6 +260,12 @@ class Snapshot:
         if not self._handshake_rules:
             return None
         return self._plan(self._handshake_rules, facts, OF_HANDSHAKE, opened_version)
+
+    def plan_lookup(self, facts: Facts) -> Plan | None:
+        """Plan what a look-up by a client meets; rules that look at requests do not match."""
+        if not self._lookup_rules:
+            return None
+        return self._plan(self._lookup_rules, facts, OF_LOOKUP, self.version)
 
     def plan_open(self, facts: Facts, opened_version: int, previous: "Snapshot") -> Plan | None:
         """Plan for a connection that is open while this snapshot comes after ``previous``.

@@ -2,7 +2,7 @@
 
 from proxy.admin.problem import Refusal
 from proxy.admin.types import ExplainRequest
-from proxy.config import Config, ListenerConfig, RouteConfig
+from proxy.config import Config, ListenerConfig, RouteConfig, split_address
 from rules.facts import PROTOCOLS, Facts
 from rules.matchers import compile_text
 
@@ -23,6 +23,7 @@ def facts_of(asked: ExplainRequest, config: Config) -> Facts:
         facts.headers[b"host"] = [named]
     facts.sni = _bytes(asked.sni).lower() or None
     facts.upstream = asked.upstream or _upstream(facts, listener)
+    facts.names = _hosts(facts.upstream, config)
     if asked.response is not None:
         facts.response_status = asked.response.status
         facts.response_headers = _headers(asked.response.headers)
@@ -70,6 +71,12 @@ def _upstream(facts: Facts, listener: ListenerConfig) -> str:
         if _goes(route, facts):
             return max(route.targets, key=lambda target: target[1])[0]
     return ""
+
+
+def _hosts(upstream: str, config: Config) -> list[bytes]:
+    known = config.upstreams.get(upstream)
+    hosts = [split_address(one) for one in known.addresses] if known is not None else []
+    return [host.rstrip(".").lower().encode() for host, port in hosts if port != -1]
 
 
 def _goes(route: RouteConfig, facts: Facts) -> bool:

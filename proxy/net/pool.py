@@ -13,11 +13,13 @@ from mypy_extensions import mypyc_attr
 from proxy.metrics.cells import UpstreamCells
 from proxy.net.connection import Connection
 from proxy.net.identity import Credentials
-from proxy.net.names import Names
+from proxy.net.names import Names, Told
 
 ROUND_ROBIN: Final = 0
 LEAST_REQUESTS: Final = 1
 RANDOM: Final = 2
+
+MOST_ASIDES: Final = 64  # places that rules have sent exchanges to, of one upstream
 
 # Which protocol an upstream is spoken to in.
 AUTO: Final = 0  # HTTP/1.1, but HTTP/2 for gRPC calls, which know nothing else
@@ -118,6 +120,8 @@ class Upstream:
         self.attempts: int = attempts
         self.protocol: int = protocol
         self.use_all: bool = True  # when no address is healthy: use them all, or (False) none
+        self.names: list[bytes] = names_of(endpoints)
+        self.asides: dict[str, Endpoint] = {}  # by their addresses
         self.usable: list[Endpoint] = endpoints  # those that pick chooses from
         self.open: int = 0  # connections, those being opened included
         self.waiting: deque[tuple[float, Waiter]] = deque()
@@ -140,6 +144,30 @@ class Upstream:
         if self.balance == RANDOM:
             return self.dice.choices(usable, [e.weight for e in usable])[0]
         return round_robin(usable)
+
+    def aside(self, addresses: list[str], partial: bool) -> Endpoint | None:
+        """Give a place at these addresses instead of its own, or at half of those of its name (``partial``).
+
+        None: nothing would change.  Its connections are its own: they are kept for those sent there alone.
+        """
+        picked = self.pick(0)
+        if picked is None or picked.path:
+            return None
+        if partial and picked.names is not None:
+            known = picked.names.known(picked.host) or []
+            addresses = known[: len(known) // 2]
+        if not addresses:
+            return None
+        where = f"{picked.number} {' '.join(addresses)}"
+        made = self.asides.get(where)
+        if made is None:
+            if len(self.asides) >= MOST_ASIDES:
+                self.asides.clear()
+            made = Endpoint(picked.number, picked.host, picked.port, "", 1)
+            made.credentials = picked.credentials
+            made.names = Told(addresses)
+            self.asides[where] = made
+        return made
 
     def mark(self, endpoint: Endpoint, healthy: bool) -> None:
         """Note what health checks found: from now on only healthy addresses are chosen.
@@ -177,7 +205,7 @@ class Upstream:
         """Free a place for a new connection, if need be by closing one that idles at another address."""
         if self.open < self.max_connections:
             return True
-        for endpoint in self.endpoints:
+        for endpoint in self.endpoints + list(self.asides.values()):
             oldest = endpoint.idle[0] if endpoint.idle else None
             if oldest is not None:
                 self.forget(endpoint, oldest)
@@ -209,6 +237,11 @@ class Upstream:
             _, waiter = self.waiting.popleft()
             self.cells.queued = len(self.waiting)
             waiter.expired()
+
+
+def names_of(endpoints: list[Endpoint]) -> list[bytes]:
+    """Give the hosts of endpoints as rules know them: lower-case, without the last dot; sockets have none."""
+    return [one.host.rstrip(".").lower().encode() for one in endpoints if not one.path]
 
 
 def round_robin(endpoints: list[Endpoint]) -> Endpoint:

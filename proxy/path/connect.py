@@ -240,6 +240,9 @@ async def _dial(connection: "UpstreamConnection", ex: Exchange) -> None:
 def _not_connected(ex: Exchange, endpoint: Endpoint, failure: Failure) -> None:
     """An address cannot be reached: nothing was sent, so the next one may be tried."""
     target = ex.target
+    if ex.aside is not None:
+        end.fail(ex, failure)  # a fault has sent it there: no other address is meant
+        return
     ex.tried |= 1 << endpoint.number
     other = target.pick(ex.tried) if target is not None else None
     if other is None and target is not None and ex.attempts < target.attempts:

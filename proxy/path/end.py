@@ -12,7 +12,7 @@ from proxy.performer import Fail, Performance, Then
 from proxy.shaping import CallEnding
 from proxy.worker import Worker
 from rules import phases
-from rules.actions import Action, Answer, Close, EndCall, Nothing, Reset, ShapeHandshake, Wait
+from rules.actions import Action, Answer, Close, EndCall, Nothing, Reset, ShapeHandshake, ShapeLookup, Wait
 from rules.fault import BOTH, CLIENT, UPSTREAM
 from rules.plan import Chosen
 from rules.snapshot import Plan
@@ -87,6 +87,19 @@ class PathEnding(CallEnding):
         if failure is not None:
             return Fail(failure, pause)
         return Wait(pause) if pause > 0.0 else _NOTHING
+
+    def look_up(self, ex: Exchange, shape: ShapeLookup) -> Action:
+        target = ex.target
+        if target is None:
+            return _NOTHING
+        if shape.failure:
+            failure = errors.LOOKUPS["dns_" + shape.failure]
+            patience = target.connect_timeout if failure is errors.DNS_TIMEOUT else 0.0
+            return Fail(failure, patience + shape.seconds)
+        aside = target.aside(shape.addresses, shape.partial)
+        if aside is not None:
+            ex.aside = aside
+        return Wait(shape.seconds) if aside is not None or shape.seconds > 0.0 else _NOTHING
 
     def failed(self, ex: Exchange, failure: Failure) -> None:
         _upstream_cut(ex, failure)

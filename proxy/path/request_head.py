@@ -142,7 +142,9 @@ class Intake:
         source = forwarding.true_source(self.source, head, self.listener.trusted_hops)
         facts = Facts(self.listener.name, source, protocols)
         self._add_tls(facts)
-        facts.upstream = ex.target.name if ex.target is not None else ""
+        if ex.target is not None:
+            facts.upstream = ex.target.name
+            facts.names = ex.target.names
         facts.method = head.method
         facts.host = head.host
         facts.path = head.path

@@ -31,7 +31,7 @@ def choose(ex: Exchange) -> None:
     """Choose an address by the upstream's balance and go on to connect there."""
     target = ex.target
     if target is not None:
-        endpoint = target.pick(0)
+        endpoint = target.pick(0) if ex.aside is None else ex.aside
         ex.endpoint = endpoint
         if endpoint is None:
             end.fail(ex, errors.NO_HEALTHY_UPSTREAM)

@@ -7,6 +7,7 @@ from rules.faults.abort import AbortFault
 from rules.faults.breaker import BreakerFault
 from rules.faults.close import CloseFault
 from rules.faults.delay import DelayFault
+from rules.faults.dns import DnsFault
 from rules.faults.grpc import GrpcFault
 from rules.faults.http2 import Http2Fault
 from rules.faults.reset import ResetFault
@@ -25,10 +26,11 @@ FAULTS: Final[dict[str, type[Fault]]] = {
     "tls": TlsFault,
     "truncate": TruncateFault,
     "breaker": BreakerFault,
+    "dns": DnsFault,
 }
 
 # Kinds that the rule language has and this version does not: their error says so.
 LATER: Final = (
     "throttle", "drip", "loss", "corrupt", "rewrite", "duplicate", "limit",
-    "connect", "dns",
+    "connect",
 )  # fmt: skip

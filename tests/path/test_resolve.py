@@ -1,8 +1,13 @@
 """Phase resolve: which address a request goes to, and faults before that is settled."""
 
+import errno
+import socket
+
 import pytest
 
-from tests.support.fakes import Stage
+from proxy.net.names import Told
+from proxy.net.pool import MOST_ASIDES, Endpoint, names_of
+from tests.support.fakes import FakeTransport, Stage
 
 GET = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"
@@ -66,3 +71,126 @@ async def test_then_abort_answers_with_what_it_was_given() -> None:
     assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
     assert answer.endswith(b"\r\n\r\nno address")
     assert not client.closing
+
+
+# Look-ups
+
+
+def answered(client: FakeTransport) -> tuple[bytes, list[bytes]]:
+    """Give the answer without what says when and by which rule, and the proofs."""
+    lines = client.taken().split(b"\r\n")
+    proofs = [line for line in lines if line.startswith(b"x-misrule")]
+    return b"\r\n".join(line for line in lines if not line.startswith((b"x-misrule", b"date:"))), proofs
+
+
+@pytest.mark.parametrize("word", ["nxdomain", "nodata", "servfail", "refused", "timeout"])
+async def test_a_look_up_that_fails_by_rule_is_answered_as_one_that_does(word: str) -> None:
+    real = Stage()
+    real.loop.refuse = socket.gaierror(f"dns_{word}")
+    victim = real.client()
+    victim.gives(GET)
+    await real.turn()
+    stage = Stage(rule(f"dns: {word}"))
+    client = stage.client()
+    client.gives(GET)
+    if word == "timeout":
+        assert client.taken() == b""
+        stage.timers.advance(5)  # what connecting may take
+    await stage.turn()
+    wanted, _ = answered(victim)
+    given, proofs = answered(client)
+    assert given == wanted
+    assert b"error=dns_" in given
+    assert [line.partition(b"; ms=")[0] for line in proofs] == [b"x-misrule: rule=r; fault=dns"]
+    assert stage.loop.upstreams == []
+    (line,) = stage.logged("injection")
+    assert (line["phase"], line["fault"]) == ("resolve", "dns")
+
+
+async def test_a_wrong_address_is_dialled_and_keeps_its_connections_to_itself() -> None:
+    stage = Stage("  - {name: r, match: {path: /wrong}, faults: [dns: {address: [192.0.2.9]}]}")
+    wrong = b"GET /wrong HTTP/1.1\r\nhost: a\r\n\r\n"
+    client = stage.client()
+    for number, (asked, peer) in enumerate([(wrong, "192.0.2.9"), (GET, "10.0.0.1")]):
+        client.gives(asked)
+        upstream = await stage.connected(number)
+        assert upstream.peer == (peer, 80)
+        upstream.gives(OK)
+        assert client.taken().startswith(b"HTTP/1.1 200")
+    for number, asked in [(0, wrong), (1, GET)]:
+        client.gives(asked)
+        await stage.turn()
+        assert len(stage.loop.upstreams) == 2  # both were kept
+        stage.loop.upstreams[number].gives(OK)
+        assert client.taken().startswith(b"HTTP/1.1 200")
+    assert stage.upstream.cells.idle == 2
+
+
+async def test_a_wrong_address_that_refuses_is_not_followed_by_a_right_one() -> None:
+    stage = Stage(rule("dns: {address: [192.0.2.9]}"), endpoints=2, attempts=2)
+    stage.loop.refuse = ConnectionRefusedError(errno.ECONNREFUSED, "refused")
+    client = stage.client()
+    client.gives(GET)
+    await stage.turn()
+    assert b"error=connection_refused" in client.taken()
+    assert stage.loop.tasks == 1
+
+
+async def test_a_late_look_up_takes_its_time() -> None:
+    stage = Stage(rule("dns: {delay: 2s, address: [192.0.2.9]}"))
+    client = stage.client()
+    client.gives(GET)
+    stage.timers.advance(1.9)
+    await stage.turn()
+    assert stage.loop.upstreams == []
+    stage.timers.advance(0.1)
+    assert (await stage.connected()).peer == ("192.0.2.9", 80)
+
+
+@pytest.mark.parametrize("written", ["truncated", "{ttl: 0}", "partial"])
+async def test_what_changes_nothing_for_the_proxy_is_not_counted(written: str) -> None:
+    stage = Stage(rule(f"dns: {written}"))
+    client = stage.client()
+    client.gives(GET)
+    (await stage.connected()).gives(OK)
+    answer, proofs = answered(client)
+    assert (answer[:12], proofs, stage.logged("injection")) == (b"HTTP/1.1 200", [], [])
+
+
+async def test_half_of_the_addresses_of_a_name_are_used() -> None:
+    stage = Stage(rule("dns: partial"))
+    endpoint = stage.upstream.endpoints[0]
+    endpoint.host, endpoint.names = "shop.test", Told(["192.0.2.1", "192.0.2.2", "192.0.2.3"])
+    client = stage.client()
+    client.gives(GET)
+    assert (await stage.connected()).peer == ("192.0.2.1", 80)
+    assert len(stage.logged("injection")) == 1
+
+
+async def test_places_that_rules_lead_to_are_bounded() -> None:
+    stage = Stage()
+    for number in range(MOST_ASIDES + 5):
+        made = stage.upstream.aside([f"192.0.2.{number}"], False)
+        assert made is stage.upstream.aside([f"192.0.2.{number}"], False)
+    assert len(stage.upstream.asides) == 5
+
+
+@pytest.mark.parametrize(
+    ("match", "fires"),
+    [
+        ("{name: shop.test}", True),
+        ("{name: {suffix: .TEST}}", True),
+        ("{name: other.test}", False),
+        ("{type: AAAA}", True),
+        ("{name: {prefix: shop}, type: [A, MX]}", True),
+        ("{type: MX}", False),
+        ("{name: {not: shop.test}}", False),
+    ],
+)
+async def test_a_rule_may_look_at_the_host_of_the_upstream(match: str, fires: bool) -> None:
+    stage = Stage(f"  - {{name: r, match: {{dns: {match}}}, faults: [dns: nxdomain]}}")
+    stage.upstream.names = names_of([Endpoint(0, "Shop.test.", 80, "", 1), Endpoint(1, "", 0, "/run/a", 1)])
+    client = stage.client()
+    client.gives(GET)
+    await stage.turn()
+    assert (b"dns_error" in client.taken()) is fires
