@@ -221,6 +221,8 @@ async def _dial(connection: "UpstreamConnection", ex: Exchange) -> None:
                 _ascend(connection, transport, ex)
                 return
             transport.open(connection)
+            if transport.trouble is not None:  # an alert that came right behind the handshake
+                raise transport.trouble
     except (TimeoutError, OSError, UnicodeError) as error:
         connection.never_made()
         _tell_tls(connection.worker, target, error)
@@ -233,6 +235,8 @@ async def _dial(connection: "UpstreamConnection", ex: Exchange) -> None:
     connection.target.cells.opened += 1
     if ex.over:
         connection.release(True)
+    elif connection.lost:
+        _not_connected(ex, endpoint, errors.UPSTREAM_CLOSED)  # it has ended before anything was sent
     else:
         connection.begin(ex)
 

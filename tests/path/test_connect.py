@@ -2,11 +2,23 @@
 
 import socket
 import ssl
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from proxy.net.identity import Credentials
-from tests.support.fakes import Stage
+from tests.support.fakes import FakeLoop, Stage
+
+
+class Hasty(FakeLoop):
+    """Its connections end as soon as they stand."""
+
+    async def create_connection(self, factory: Callable[[], Any], host: str, port: int) -> Any:
+        made = await super().create_connection(factory, host, port)
+        self.upstreams[-1].lost()
+        return made
+
 
 GET = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi"
@@ -255,3 +267,15 @@ async def test_an_upstream_without_tls_cannot_have_that_trouble() -> None:
     (await stage.connected()).gives(OK)
     assert client.taken() == OK
     assert stage.snapshot.by_name["r"].state.injected == [0]
+
+
+async def test_a_connection_that_ends_before_anything_was_sent() -> None:
+    stage = Stage()
+    stage.loop = Hasty()
+    stage.worker.loop = stage.loop  # type: ignore[assignment]
+    client = stage.client()
+    client.gives(GET)
+    await stage.turn()
+    assert b"proxy-status: misrule; error=connection_terminated\r\n" in client.taken()
+    assert stage.upstream.cells.failures == {"upstream_closed": 1}
+    assert stage.upstream.open == 0
