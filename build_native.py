@@ -35,6 +35,7 @@ COMPILED: Final = (
     "proxy/forwarding.py",
     "proxy/greeting.py",
     "proxy/handshake.py",
+    "proxy/renewal.py",
     "proxy/tunnel.py",
     "proxy/errors.py",
     "proxy/exchange.py",

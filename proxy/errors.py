@@ -162,6 +162,7 @@ UPSTREAM_IDLE: Final = Failure(
     "upstream_idle", 504, "http_response_timeout", "upstream stopped sending", _DEADLINE_EXCEEDED
 )
 CLIENT_IDLE: Final = Failure("client_idle", 499, "", "the client stopped reading", _CANCELLED)
+TUNNEL_IDLE: Final = Failure("tunnel_idle", 499, "", "nothing moved for too long", _CANCELLED)
 SHUTDOWN: Final = Failure("shutdown", 503, "proxy_internal_error", "shutting down", _UNAVAILABLE)
 
 
@@ -207,6 +208,7 @@ ALL: Final[tuple[Failure, ...]] = (
     UPSTREAM_TRUNCATED,
     UPSTREAM_IDLE,
     CLIENT_IDLE,
+    TUNNEL_IDLE,
     SHUTDOWN,
 )
 

@@ -81,6 +81,10 @@ class Passing:
         """Count the bytes that passed, from the client and from the upstream."""
         raise NotImplementedError
 
+    def flow_on(self) -> None:
+        """What has held both directions holds them no more."""
+        raise NotImplementedError
+
     def strike(self, plan: Plan, chosen: list[Chosen]) -> None:
         """Carry out these faults at once; while they hold, no byte passes."""
         raise NotImplementedError
@@ -278,7 +282,7 @@ class Exchange:
     pending_head: Head | None = None  # the answer's head while faults hold it back
     response: Head | None = None  # set when the answer's head has been sent on to the client
     forward: bytes = b""  # header lines that every request of this client's connection gets
-    opaque: bool = False  # its bytes are passed on unread: TLS that does not end here
+    opaque: bool = False  # its bytes are passed on unread: plain TCP, or TLS that does not end here
     scheme: bytes = b"http"  # by which the client came: https over TLS
     certificate: bytes | None = None  # for x-forwarded-client-cert; None: that is not ours to say
     trusted_hops: int = 0  # so many proxies in front are believed
@@ -312,6 +316,8 @@ class Exchange:
     passing: Passing | None = None  # what follows a switch of protocols
     bytes_in: int = 0
     bytes_out: int = 0
+    counted_in: int = 0  # of these, what the metrics have already
+    counted_out: int = 0
 
     def __init__(
         self, worker: Worker, client: ClientSide, head: Head, started: float, cells: RouteCells, source: str

@@ -19,7 +19,7 @@ from certs.shaped import ShapedHandshake, Terms
 from proxy.config import ListenerConfig, UpstreamConfig
 from proxy.logs import Log
 from proxy.net.identity import Credentials, IdentityError, Keeper
-from proxy.net.pool import AUTO, HTTP1, HTTP2
+from proxy.net.pool import AUTO, HTTP1, HTTP2, TCP
 from proxy.net.tls import Handshake
 from rules.actions import ShapeHandshake
 
@@ -33,9 +33,10 @@ _OFFERS: Final = {
     "http": ("h2", "http/1.1"),
     "http1": ("http/1.1",),
     "http2": ("h2",),
+    "tcp": (),
 }
 # By what is to be spoken to an upstream.
-_WANTED: Final = {AUTO: ("h2", "http/1.1"), HTTP1: ("http/1.1",), HTTP2: ("h2",)}
+_WANTED: Final = {AUTO: ("h2", "http/1.1"), HTTP1: ("http/1.1",), HTTP2: ("h2",), TCP: ()}
 
 
 class Identities:

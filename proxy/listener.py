@@ -14,7 +14,14 @@ from rules.matchers import Matcher
 SNIFFED: Final = 0  # HTTP/1.1, and HTTP/2 where a client begins with its preface
 ONLY_HTTP1: Final = 1
 ONLY_HTTP2: Final = 2
-PROTOCOLS: Final = {"auto": SNIFFED, "http": SNIFFED, "http1": ONLY_HTTP1, "http2": ONLY_HTTP2}
+ONLY_TCP: Final = 3  # whatever it is, it is passed on unread
+PROTOCOLS: Final = {
+    "auto": SNIFFED,
+    "http": SNIFFED,
+    "http1": ONLY_HTTP1,
+    "http2": ONLY_HTTP2,
+    "tcp": ONLY_TCP,
+}
 
 
 # Whether clients speak TLS.

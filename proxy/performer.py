@@ -87,6 +87,10 @@ class Ending:
         """End the exchange; both connections are dealt with."""
         raise NotImplementedError
 
+    def lost(self, ex: Exchange, failure: Failure) -> None:
+        """End an exchange that has really failed; both connections are dealt with."""
+        raise NotImplementedError
+
     def spoil(self, ex: Exchange, shape: ShapeHandshake) -> Action:
         """Say what comes of an upstream whose TLS is so: Fail, Wait, or Nothing."""
         raise NotImplementedError
@@ -271,6 +275,9 @@ class _Held(Releasable):
 
     def rule_now(self) -> CompiledRule | None:
         return self.chosen.rule
+
+    def endless(self) -> bool:
+        return self.timer is None
 
     def fire(self) -> None:
         self._end()

@@ -5,6 +5,7 @@ A tunnel lives long, so it plans anew at each change of rules.  Its two directio
 beginning.
 """
 
+from proxy import errors
 from proxy.exchange import BY_BUFFER, BY_PEER, Exchange, Passing
 from proxy.net.pipe import Conduit
 from proxy.performer import Ending, Performance, Then
@@ -31,8 +32,7 @@ class _FlowBoth(Then):
         self.tunnel: Tunnel = tunnel
 
     def carry_on(self, ex: Exchange) -> None:
-        self.tunnel.up.flow_on()
-        self.tunnel.down.flow_on()
+        self.tunnel.flow_on()
 
 
 class Direction:
@@ -152,6 +152,9 @@ class Tunnel(Passing):
         self.down: Direction = Direction(self, phases.RESPONSE_BODY, upstream, client, ending)
         self.both: Then = _FlowBoth(self)
         self.seen: int = 0  # bytes that had passed when moved() was asked last
+        if ex.opaque:  # what has struck it before there was anything to pass
+            self.up.held = ex.body_held
+            self.down.held = ex.response_held
 
     def from_client(self, data: bytes) -> None:
         self._arrived(self.up, data)
@@ -171,8 +174,34 @@ class Tunnel(Passing):
         """Tell whether bytes have passed, either way, since this was asked last."""
         passed = self.up.total + self.down.total
         moved = passed != self.seen
-        self.seen = passed
+        if moved:
+            self.seen = passed
+            self._count()
         return moved
+
+    def _count(self) -> None:
+        """Count what has passed so far: who looks at the metrics shall not wait for the end."""
+        ex = self.ex
+        if ex.over:
+            return  # all is counted
+        up, down = self.bytes_passed()
+        ex.cells.bytes_in += up - ex.counted_in
+        ex.cells.bytes_out += down - ex.counted_out
+        ex.counted_in = up
+        ex.counted_out = down
+
+    def one_sided(self, paused: bool) -> bool:
+        """Tell whether nobody reads how the client's connection ends: it is paused, or has sent FIN."""
+        return paused or self.up.ended
+
+    def idle_too_long(self) -> None:
+        """Nothing has moved for as long as the listener waits: end both sides."""
+        self.ex.client.reset()
+        self.ending.lost(self.ex, errors.TUNNEL_IDLE)
+
+    def flow_on(self) -> None:
+        self.up.flow_on()
+        self.down.flow_on()
 
     def client_full(self, full: bool) -> None:
         _tap(self.upstream, full)
@@ -197,9 +226,10 @@ class Tunnel(Passing):
             return  # it is gone because the tunnel has ended
         if reset:
             self.ex.client.reset()
+            self.ending.lost(self.ex, errors.UPSTREAM_RESET)
         else:
             self.ex.client.end_tunnel()
-        self.ending.finish(self.ex)
+            self.ending.finish(self.ex)
 
     def client_lost(self, reset: bool) -> None:
         upstream = self.ex.upstream
@@ -208,7 +238,10 @@ class Tunnel(Passing):
                 upstream.reset()
             else:
                 upstream.close()
-        self.ending.finish(self.ex)
+        if reset:
+            self.ending.lost(self.ex, errors.CLIENT_CLOSED)
+        else:
+            self.ending.finish(self.ex)
 
     def cut(self, phase: int) -> None:
         (self.up if phase == phases.REQUEST_BODY else self.down).cut()

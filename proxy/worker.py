@@ -65,6 +65,10 @@ class Releasable(Callback):
         """Give the rule for which this waits."""
         raise NotImplementedError
 
+    def endless(self) -> bool:
+        """Tell whether it waits for the peer to give up: no time ends it."""
+        return False
+
     def let_go(self) -> None:
         """Stop waiting and go on as if the fault had ended."""
         raise NotImplementedError

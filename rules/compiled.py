@@ -30,6 +30,8 @@ OF_CONNECTION: Final = 1
 OF_HANDSHAKE: Final = 2
 OF_OPEN: Final = 3
 OF_LOOKUP: Final = 4
+OF_TUNNEL: Final = 5  # those of bodies, on a tunnel that may be older than the rule: see eligible
+OF_OPEN_TUNNEL: Final = 6  # those of OF_OPEN that OF_TUNNEL has not
 
 
 class CompiledRule:

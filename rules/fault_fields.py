@@ -7,9 +7,9 @@ from rules.actions import GoAway
 from rules.fault import BOTH, CLIENT, ON_NEW, ON_NEXT, ON_OPEN, UPSTREAM, Fault
 from rules.http_params import Http2Code
 from rules.params import Bool, Choice, Integer, Size, Text
+from rules.phases import BODIES
 from rules.records import Field, Record, Values, at
 
-BODIES: Final = (phases.REQUEST_BODY, phases.RESPONSE_BODY)
 # Before these there is no connection to an upstream yet, and what is kept in the pool belongs to nobody.
 _NO_UPSTREAM: Final = (phases.ACCEPT, phases.TLS, phases.REQUEST_HEAD, phases.RESOLVE)
 

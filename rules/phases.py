@@ -18,6 +18,8 @@ END: Final = 8
 
 COUNT: Final = 9
 
+BODIES: Final = (REQUEST_BODY, RESPONSE_BODY)  # the phases in which content flows
+
 NAMES: Final[tuple[str, ...]] = (
     "accept",
     "tls",

@@ -1,9 +1,19 @@
 """The draw of one rule for one exchange, and what it reserves until the exchange ends."""
 
-from rules.compiled import OF_CONNECTION, OF_EXCHANGE, OF_HANDSHAKE, OF_LOOKUP, CompiledRule, SampledFault
+from rules.compiled import (
+    OF_CONNECTION,
+    OF_HANDSHAKE,
+    OF_LOOKUP,
+    OF_OPEN,
+    OF_OPEN_TUNNEL,
+    OF_TUNNEL,
+    CompiledRule,
+    SampledFault,
+)
 from rules.draw import Dice
 from rules.facts import Facts
-from rules.fault import ON_NEXT, Fault
+from rules.fault import ON_NEW, ON_NEXT, Fault
+from rules.phases import BODIES
 from rules.sample import FIRES, NO_KEY, FaultState, unit_of
 
 
@@ -110,9 +120,14 @@ def eligible(rule: CompiledRule, group: int, opened_version: int) -> list[Sample
         return rule.handshake
     if group == OF_LOOKUP:
         return rule.lookup
-    if group != OF_EXCHANGE:
+    if group == OF_OPEN:
         return rule.open
-    if not rule.selective or opened_version >= rule.since_version:
+    if group == OF_OPEN_TUNNEL:
+        return [fault for fault in rule.open if fault.fault.phase not in BODIES]
+    fresh = opened_version >= rule.since_version
+    if group == OF_TUNNEL:
+        return [f for f in rule.exchange if f.fault.phase in BODIES and (fresh or f.on != ON_NEW)]
+    if not rule.selective or fresh:
         return rule.exchange
     return [fault for fault in rule.exchange if fault.on == ON_NEXT]
 

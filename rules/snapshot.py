@@ -6,9 +6,18 @@ A ``Snapshot`` never changes.  What lives on from exchange to exchange (ordinals
 
 from typing import Final
 
-from rules.compiled import OF_CONNECTION, OF_EXCHANGE, OF_HANDSHAKE, OF_LOOKUP, OF_OPEN, CompiledRule
+from rules.compiled import (
+    OF_CONNECTION,
+    OF_EXCHANGE,
+    OF_HANDSHAKE,
+    OF_LOOKUP,
+    OF_OPEN,
+    OF_OPEN_TUNNEL,
+    OF_TUNNEL,
+    CompiledRule,
+)
 from rules.conditions import all_hold
-from rules.facts import Facts
+from rules.facts import TCP, Facts
 from rules.index import Index
 from rules.indexing import IndexBuilder
 from rules.phases import COUNT, REQUEST_HEAD, RESPONSE_BODY, RESPONSE_HEAD
@@ -267,18 +276,27 @@ class Snapshot:
             return None
         return self._plan(self._lookup_rules, facts, OF_LOOKUP, self.version)
 
-    def plan_open(self, facts: Facts, opened_version: int, previous: "Snapshot") -> Plan | None:
+    def plan_tunnel(self, rules: list[CompiledRule], facts: Facts, opened_version: int) -> Plan | None:
+        """Plan a tunnel anew: only faults on its bytes, those with ``on: open`` as if it were opened now."""
+        return self._plan(rules, facts, OF_TUNNEL, opened_version)
+
+    def plan_open(
+        self, facts: Facts, opened_version: int, previous: "Snapshot", tunnel: bool = False
+    ) -> Plan | None:
         """Plan for a connection that is open while this snapshot comes after ``previous``.
 
         One draw of each rule that came into force in between and has faults with ``on: open``.  Where no
-        request is under way (no method), rules that look at requests do not match.
+        request is under way (no method), rules that look at requests do not match; of TCP there is none.
+        ``tunnel``: faults on bytes are left to ``plan_tunnel``.
         """
+        underway = bool(facts.method) or facts.protocols & TCP != 0
         fresh: list[CompiledRule] = []
         for rule in self._open_rules:
             if rule.since_version > previous.version and opened_version < rule.since_version:
-                if (facts.method or not rule.of_exchange) and not rule.response:
+                if (underway or not rule.of_exchange) and not rule.response:
                     fresh.append(rule)
-        return self._plan(fresh, facts, OF_OPEN, opened_version) if fresh else None
+        group = OF_OPEN_TUNNEL if tunnel else OF_OPEN
+        return self._plan(fresh, facts, group, opened_version) if fresh else None
 
     def _plan(self, rules: list[CompiledRule], facts: Facts, group: int, opened_version: int) -> Plan | None:
         plan: Plan | None = None

@@ -21,7 +21,12 @@ OPTIONS: Final[tuple[tuple[str, str, bool, str], ...]] = (
         False,
         "Where clients connect: host:port, :port or unix:/path; port 0: a free one. h2c://…: HTTP/2 only.",
     ),
-    ("upstream", "URL", True, "Where requests go: http://host:port, https://… Several: each in turn."),
+    (
+        "upstream",
+        "URL",
+        True,
+        "Where requests go: http://host:port, https://…, tcp://… Several: each in turn.",
+    ),
     ("rules", "PATH", True, "File or directory with rules; several: one after the other."),
     (
         "admin",

@@ -15,6 +15,7 @@ from rules.params import BadValue, Path, Trouble, nearest
 
 _LISTEN: Final = Address(listen=True)
 _CONNECT: Final = Address(listen=False)
+_OF_REQUESTS: Final = frozenset({"http1", "http2"})  # protocols of upstreams that get requests
 
 
 @dataclass
@@ -43,6 +44,7 @@ def cross_check(value: object) -> Findings:
     _check_admin(document, found)
     _check_upstreams(document, found)
     _check_tls(document, found)
+    _check_tcp(document, found)
     return found
 
 
@@ -225,6 +227,39 @@ def _check_listener_tls(at: Path, listener: dict[str, Any], found: Findings) -> 
     if tls.get("forward_client_certificate") and not asks:
         text = "forward_client_certificate needs client_auth: optional or required"
         found.wrong((*path, "forward_client_certificate"), text)
+
+
+def _check_tcp(document: dict[str, Any], found: Findings) -> None:
+    """Refuse what needs a request where bytes are passed on unread, and the other way round."""
+    upstreams = _mapping(document.get("upstreams"))
+    for number, listener in _items(document.get("listeners")):
+        mode = _mapping(listener.get("tls")).get("mode", "terminate") if "tls" in listener else "none"
+        unread = listener.get("protocol") == "tcp"
+        if unread:
+            _check_tcp_matches(("listeners", number, "routes"), listener, mode != "none", found)
+        for at, name in _targets(listener.get("routes")):
+            path: Path = ("listeners", number, "routes", *at)
+            protocol = _mapping(upstreams.get(name)).get("protocol", "auto")
+            if protocol == "tcp" and not unread and mode != "passthrough":
+                found.wrong(
+                    path, f'"{name}" speaks tcp, and requests are read here: use protocol: tcp for both'
+                )
+            elif unread and protocol in _OF_REQUESTS:
+                found.wrong(
+                    path, f'bytes pass unread here, and "{name}" speaks {protocol}: give it tcp or auto'
+                )
+
+
+def _check_tcp_matches(path: Path, listener: dict[str, Any], named: bool, found: Findings) -> None:
+    """Refuse routes by what is never read; ``named``: a ClientHello names the host."""
+    for number, route in _items(listener.get("routes")):
+        for part in _mapping(route.get("match")):
+            if part == "host" and not named:
+                found.wrong(
+                    (*path, number, "match", part), "of protocol: tcp only TLS names a host; here is none"
+                )
+            elif part in ("path", "headers"):
+                found.wrong((*path, number, "match", part), f"with protocol: tcp there is no {part}")
 
 
 def _written_addresses(value: object) -> Iterator[tuple[Path, object]]:

@@ -13,9 +13,15 @@ from proxy.config.tables import CONFIG
 from rules.params import BadValue, Path, show
 from rules.text import path_text, read_value
 
-SCHEMES: Final = {"http": "auto", "h2c": "http2", "grpc": "http2", "https": "auto", "grpcs": "http2"}
+SCHEMES: Final = {
+    "http": "auto",
+    "h2c": "http2",
+    "grpc": "http2",
+    "https": "auto",
+    "grpcs": "http2",
+    "tcp": "tcp",
+}
 OVER_TLS: Final = ("https", "grpcs")
-SCHEMES_LATER: Final = ("tcp",)
 OFF: Final = "off"
 NO_ADMIN: Final = "--token-file: there is no admin endpoint to guard; give --admin too"
 
@@ -57,18 +63,20 @@ def from_options(
 
     ``upstream`` are URLs such as ``http://127.0.0.1:3000`` (several: in turn), ``admin`` may be ``off``.
     ``listen`` is an address; ``h2c://`` before it: for HTTP/2 alone; ``https://``: TLS ends there.
+    ``tcp://`` upstreams: bytes are passed on unread.
     ``certs`` is the folder of the authority that mints certificates.
     Raises OptionsError with every mistake.
     """
     lines: list[str] = []
     log = {"level": log_level, "format": log_format, "access": access}
+    protocol = _protocol(upstream, lines)
     document: dict[str, Any] = {
         "version": 1,
-        "listeners": [{"name": "web", **_listener(listen), "routes": [{"upstream": "default"}]}],
+        "listeners": [{"name": "web", **_listener(listen, protocol), "routes": [{"upstream": "default"}]}],
         "upstreams": {
             "default": {
                 "address": _addresses(upstream, lines),
-                "protocol": _protocol(upstream, lines),
+                "protocol": protocol,
                 **_over_tls(upstream, lines),
             }
         },
@@ -89,13 +97,18 @@ def from_options(
     return config
 
 
-def _listener(listen: str) -> dict[str, Any]:
-    """Give address, protocol and TLS of ``[scheme://]address``; other schemes are left for their reader."""
+def _listener(listen: str, upstream: str) -> dict[str, Any]:
+    """Give address, protocol and TLS of ``[scheme://]address``; other schemes are left for their reader.
+
+    What its upstream speaks as tcp, it speaks as tcp as well, unless the scheme says otherwise.
+    """
     scheme, colon, rest = listen.partition("://")
+    spoken = SCHEMES.get(scheme, "auto") if colon else "auto"
+    protocol = {"protocol": "tcp" if upstream == "tcp" and spoken == "auto" else spoken}
     if not colon or scheme not in SCHEMES:
-        return {"address": listen}
+        return {"address": listen, **protocol}
     tls = {"tls": {"mode": "terminate"}} if scheme in OVER_TLS else {}
-    return {"address": rest.removesuffix("/"), "protocol": SCHEMES[scheme], **tls}
+    return {"address": rest.removesuffix("/"), **protocol, **tls}
 
 
 def _option(path: str) -> str:
@@ -137,15 +150,17 @@ def upstream_address(url: str) -> str:
     if url.startswith("unix:"):
         return CONNECT.parse(url)
     scheme, colon, rest = url.partition("://")
-    if colon and scheme in SCHEMES_LATER:
-        raise BadValue(f"{scheme}:// is not supported by this version yet; expected http://host:port")
     if not colon or scheme not in SCHEMES:
-        raise BadValue(f"expected http://host:port, https://, h2c://, grpc:// or grpcs://, got {show(url)}")
+        raise BadValue(
+            f"expected http://host:port, https://, h2c://, grpc://, grpcs:// or tcp://, got {show(url)}"
+        )
     host = rest.removesuffix("/")
     if any(mark in host for mark in "/?#@"):
         raise BadValue(
             f"expected http://host:port and no more, got {show(url)}: paths are passed on as they come"
         )
+    if scheme == "tcp":
+        return CONNECT.parse(host)
     port = 443 if scheme in OVER_TLS else 80
     return CONNECT.parse(host if ":" in host.rpartition("]")[2] else f"{host}:{port}")
 

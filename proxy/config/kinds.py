@@ -35,25 +35,6 @@ FILE: Final = Text("the path of a file", low=1)
 Weighted = tuple[str, int]
 
 
-class NotYet(Param[Any]):
-    """A parameter of which some values belong to a later version: they are refused by name."""
-
-    def __init__(self, known: Param[Any], *later: object) -> None:
-        self.known = known
-        self.later = later
-        self.human = known.human
-
-    def parse(self, value: object, context: Context = ALONE) -> Any:
-        """Read a value that this version knows."""
-        if any(type(value) is type(word) and value == word for word in self.later):
-            raise BadValue(f"{show(value)} is not supported by this version yet; expected {self.human}")
-        return self.known.parse(value, context)
-
-    def schema(self) -> Schema:
-        """Describe what this version knows."""
-        return self.known.schema()
-
-
 class TlsVersion(Param[str]):
     """A version of TLS, as a number or a string."""
 
@@ -148,7 +129,7 @@ KINDS: Final[dict[str, Param[Any]]] = {
     "interval": Duration(low=0.1),
     "level": words("debug", "info", "warning", "error"),
     "listen": LISTEN,
-    "listener_protocol": NotYet(words("auto", "http", "http1", "http2"), "tcp"),
+    "listener_protocol": words("auto", "http", "http1", "http2", "tcp"),
     "log_format": words("json", "text"),
     "name": NAME,
     "paths": ListOf(FILE, single=True),
@@ -164,7 +145,7 @@ KINDS: Final[dict[str, Param[Any]]] = {
     "target": Text("a path such as /healthz, of visible ASCII", r"/[!\"$-~]*", high=2048),
     "tls_mode": words("none", "terminate", "passthrough", "auto"),
     "tls_version": TlsVersion(),
-    "upstream_protocol": NotYet(words("auto", "http1", "http2"), "tcp"),
+    "upstream_protocol": words("auto", "http1", "http2", "tcp"),
     "when_all_unhealthy": words("use_all", "fail"),
     "workers": Workers(),
 }

@@ -126,7 +126,8 @@ class ListenerConfig(Struct, frozen=True):
     protocol: Annotated[
         str,
         option(
-            "listener_protocol", "auto or http (either, found out by looking), http1 or http2 (only that)"
+            "listener_protocol",
+            "auto or http (either, found out by looking), http1 or http2 (only that), tcp (anything, unread)",
         ),
     ] = "auto"
     trusted_hops: Annotated[
@@ -216,7 +217,7 @@ class UpstreamConfig(Struct, frozen=True, rename={"addresses": "address"}):
     ]
     weights: list[int] = []  # one for each of `addresses`
     protocol: Annotated[
-        str, option("upstream_protocol", "auto (http1, but h2c for gRPC calls), http1 or http2")
+        str, option("upstream_protocol", "auto (http1, but h2c for gRPC calls), http1, http2 or tcp")
     ] = "auto"
     balance: Annotated[str, option("balance", "round_robin, least_requests or random")] = "round_robin"
     timeouts: Annotated[UpstreamTimeouts, section(UpstreamTimeouts, "How long it is waited for")] = (

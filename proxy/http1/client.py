@@ -77,7 +77,7 @@ class ClientConnection(ClientLeg):
     def eof_received(self) -> bool:
         """The client sends no more: it has given up on what is under way.  Tunnels pass its FIN on."""
         passing = self.passing
-        if passing is not None and self.state == TUNNEL:
+        if passing is not None and self.state == TUNNEL and not self.stuck():
             passing.client_ended()
             return True
         ex = self.ex
@@ -100,6 +100,15 @@ class ClientConnection(ClientLeg):
             passing.client_lost(error is not None)
         elif ex is not None:
             end.gone(ex)
+
+    def stuck(self) -> bool:
+        """Tell whether a fault holds what passes unread, and only its client's going away can end that."""
+        ex = self.ex
+        if ex is not None and ex.opaque and ex.holding is not None:
+            for held in ex.holding:
+                if held.endless():
+                    return True
+        return False
 
     def pause_writing(self) -> None:
         """The client reads slowly: take less from the upstream."""
@@ -256,27 +265,28 @@ class ClientConnection(ClientLeg):
         self.state = CLOSED
 
     def tunnel(self, ex: Exchange, upstream: Conduit) -> Passing:
-        self.state = TUNNEL
         self.listener.cells.upgraded += 1
-        passing = Tunnel(ex, self.pipe, upstream, end.ENDING)
-        self.passing = passing
-        ex.passing = passing
+        passing = self.join(ex, upstream)
         rest = self.reader.leftover()
         if rest:
             passing.from_client(rest)
+        return passing
+
+    def join(self, ex: Exchange, upstream: Conduit) -> Tunnel:
+        """Make the tunnel; nothing has passed yet."""
+        self.state = TUNNEL
+        passing = Tunnel(ex, self.pipe, upstream, end.ENDING)
+        self.passing = passing
+        ex.passing = passing
         return passing
 
     def sweep(self, now: float) -> None:
         ex = self.ex
         passing = self.passing
         held = self.intake.held or (ex is not None and ex.holding is not None)
-        # In a tunnel a FIN may stand behind bytes that the upstream was too slow for: it does not end all.
-        if (held or passing is None) and self.pipe.peer_gone():
-            self.pipe.close()  # connection_lost does the rest
-            if ex is not None:
-                end.gone(ex)
+        if self._lost_unread(ex, held):
             return
-        if self.moved or held or (passing is not None and passing.moved()):
+        if (passing is not None and passing.moved()) or self.moved or held:
             self.moved = False
             self.since = now
         if self.state == READ_HEAD:
@@ -286,6 +296,29 @@ class ClientConnection(ClientLeg):
                 self.reset()
         elif now - self.since > self.listener.idle_timeout:
             self._sweep_idle(ex)
+
+    def _lost_unread(self, ex: Exchange | None, held: bool) -> bool:
+        """Notice that the client went away while nobody reads; True: it did, and all has ended.
+
+        In a tunnel a FIN may stand behind bytes that the upstream was too slow for: it does not end all.  Of
+        what is passed on unread it ends all only where nothing else ever would.
+        """
+        pipe = self.pipe
+        if self.passing is None:
+            if not pipe.peer_gone():
+                return False
+            reset = False
+        else:
+            reset = self.passing.one_sided(pipe.reasons != 0) and pipe.peer_reset()
+            gone = self.stuck() if ex is not None and ex.opaque else held
+            if not reset and not (gone and pipe.peer_gone()):
+                return False
+        pipe.close()  # connection_lost does the rest
+        if ex is not None:
+            if reset and ex.upstream is not None:
+                ex.upstream.reset()
+            end.gone(ex)
+        return True
 
     def _sweep_head(self, now: float) -> None:
         """Bound the time that a head may take to arrive, and the time between requests."""
@@ -302,8 +335,8 @@ class ClientConnection(ClientLeg):
 
     def _sweep_idle(self, ex: Exchange | None) -> None:
         """Nothing has moved for long: end what waits for this client; what waits for the upstream may."""
-        if self.passing is not None:
-            self.reset()
+        if self.passing is not None and ex is not None:
+            self.passing.idle_too_long()
         elif ex is not None and self.pipe.full:
             end.fail(ex, errors.CLIENT_IDLE)
             self.reset()

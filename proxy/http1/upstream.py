@@ -276,8 +276,11 @@ class UpstreamConnection(UpstreamLeg):
             self.since = now
             return
         target = self.target
-        if self.passing is not None:
-            return  # the client's connection keeps the time of a tunnel
+        passing = self.passing
+        if passing is not None:  # the client's connection keeps the time of a tunnel
+            if self.pipe.reasons and self.pipe.peer_reset():
+                passing.upstream_lost(True)
+            return
         if ex is None:
             if now - self.since > target.idle_timeout:
                 self.shut()
@@ -306,7 +309,30 @@ class UpstreamConnection(UpstreamLeg):
 
 
 class OpaqueConnection(UpstreamConnection):
-    """A connection on which a client's bytes are passed on unread, from the first one."""
+    """A connection on which a client's bytes are passed on unread, from the first one.
+
+    The upstream may speak, and even end, before the loop has told who waits for this connection.
+    """
+
+    def __init__(self, worker: Worker, target: Upstream, endpoint: Endpoint, again: Then) -> None:
+        super().__init__(worker, target, endpoint, again)
+        self.half_closed: bool = False  # the upstream's FIN came so early
+
+    def data_received(self, data: bytes) -> None:
+        if self.passing is None:
+            self.reader.feed(data)
+        else:
+            super().data_received(data)
+
+    def eof_received(self) -> bool:
+        if self.passing is None:
+            self.half_closed = True
+            return True
+        return super().eof_received()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.error = error
+        super().connection_lost(error)
 
     def begin(self, ex: Exchange) -> None:
         self.ex = ex
@@ -314,4 +340,15 @@ class OpaqueConnection(UpstreamConnection):
         ex.upstream = self
         ex.attempts += 1
         self.endpoint.active += 1
-        self.passing = ex.client.tunnel(ex, self.pipe)
+        passing = ex.client.tunnel(ex, self.pipe)
+        self.passing = passing
+        rest = self.reader.leftover()
+        if rest:
+            passing.from_upstream(rest)
+        if self.lost:
+            passing.upstream_lost(self.error is not None)
+        elif self.half_closed:
+            passing.upstream_ended()
+
+    def release(self, reusable: bool) -> None:
+        super().release(False)  # nobody knows where in what conversation it is

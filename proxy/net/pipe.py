@@ -137,6 +137,10 @@ class Pipe(Conduit):
         """Tell whether the peer went away while nobody reads (a paused transport does not notice)."""
         return self.reasons != 0 and self.transport is not None and sockets.peer_gone(self.transport)
 
+    def peer_reset(self) -> bool:
+        """Tell whether the peer has reset the connection, and nobody read that."""
+        return self.transport is not None and sockets.peer_reset(self.transport)
+
     def unsent(self) -> int:
         """Count the bytes that the peer has not acknowledged yet."""
         transport = self.transport

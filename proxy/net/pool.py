@@ -25,8 +25,9 @@ MOST_ASIDES: Final = 64  # places that rules have sent exchanges to, of one upst
 AUTO: Final = 0  # HTTP/1.1, but HTTP/2 for gRPC calls, which know nothing else
 HTTP1: Final = 1
 HTTP2: Final = 2
+TCP: Final = 3  # bytes that are passed on unread
 
-PROTOCOLS: Final[dict[str, int]] = {"auto": AUTO, "http1": HTTP1, "http2": HTTP2}
+PROTOCOLS: Final[dict[str, int]] = {"auto": AUTO, "http1": HTTP1, "http2": HTTP2, "tcp": TCP}
 
 BALANCES: Final[dict[str, int]] = {
     "round_robin": ROUND_ROBIN,

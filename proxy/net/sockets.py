@@ -16,6 +16,7 @@ _LINUX: Final = sys.platform == "linux"
 
 # Of the enum in linux/tcp_states.h: states in which the peer has sent a FIN or the connection is gone.
 _GONE_STATES: Final = frozenset({7, 8, 9, 11})  # CLOSE, CLOSE_WAIT, LAST_ACK, CLOSING
+_RESET_STATES: Final = frozenset({7})  # CLOSE: no FIN of ours has been answered, for none was sent
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -64,6 +65,15 @@ def unsent(transport: asyncio.WriteTransport) -> int:
 
 def peer_gone(transport: asyncio.BaseTransport) -> bool:
     """Tell whether the peer closed or reset a connection that nobody reads from (TCP_INFO's state)."""
+    return _in_state(transport, _GONE_STATES)
+
+
+def peer_reset(transport: asyncio.BaseTransport) -> bool:
+    """Tell whether the peer has reset a connection that nobody reads from."""
+    return _in_state(transport, _RESET_STATES)
+
+
+def _in_state(transport: asyncio.BaseTransport, states: frozenset[int]) -> bool:
     sock = raw(transport)
     if sock is None or not _LINUX or sock.family == socket.AF_UNIX:
         return False
@@ -71,7 +81,7 @@ def peer_gone(transport: asyncio.BaseTransport) -> bool:
         info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
     except (OSError, ValueError):
         return True
-    return len(info) == 1 and info[0] in _GONE_STATES
+    return len(info) == 1 and info[0] in states
 
 
 def name_of(peer: Any) -> str:

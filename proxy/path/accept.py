@@ -9,27 +9,26 @@ from typing import Any, Final, cast
 
 from proxy import errors
 from proxy.errors import Failure
-from proxy.exchange import Exchange, Passing
+from proxy.exchange import BY_BUFFER, Exchange, Passing
 from proxy.greeting import ConnectionFaults
 from proxy.http1.client import ClientConnection
 from proxy.http1.client_leg import CLOSED, LINGER, TUNNEL, WAIT
 from proxy.http2.client import LINGER as HTTP2_LINGER
 from proxy.http2.client import ClientConnection as Http2Connection
-from proxy.listener import NO_TLS, ONLY_HTTP1, ONLY_HTTP2, Listener
+from proxy.listener import NO_TLS, ONLY_HTTP1, ONLY_HTTP2, ONLY_TCP, PASSTHROUGH, Listener
+from proxy.net.pipe import Conduit
 from proxy.net.tls import TlsTransport
-from proxy.path import end, response_head
+from proxy.path import end
 from proxy.path.request_head import Intake
 from proxy.path.tls import CHOOSING, SECURED, Handshaking
-from proxy.performer import Then
+from proxy.renewal import all_of, replan, strike
 from proxy.wire.h1_head import Head
 from proxy.wire.hello import INTERNAL_ERROR, UNRECOGNIZED_NAME, alert_record
 from proxy.worker import Worker
-from rules import phases
 from rules.actions import Action, Answer, Close, ShapeHandshake
-from rules.compiled import CompiledRule
-from rules.facts import HTTP2, TCP, Facts
+from rules.facts import HTTP2, TCP
 from rules.plan import Chosen
-from rules.snapshot import Done, Plan, Snapshot
+from rules.snapshot import Plan, Snapshot
 
 # What the reader of HTTP/1.1 has read when it finds the preface of HTTP/2 (RFC 9113, section 3.4).
 PREFACE_HEAD: Final = b"PRI * HTTP/2.0\r\n\r\n"
@@ -46,24 +45,11 @@ class Door:
         """Give the protocol for one new connection."""
         if self.listener.tls_mode != NO_TLS:
             return AcceptedHandshake(self.worker, self.listener)
+        if self.listener.protocol == ONLY_TCP:
+            return Opaque(self.worker, self.listener)
         if self.listener.protocol == ONLY_HTTP2:
             return AcceptedForHttp2(self.worker, self.listener)
         return AcceptedConnection(self.worker, self.listener)
-
-
-class _FlowBoth(Then):
-    """Let both directions of an exchange flow on after a fault that came while it was open."""
-
-    def carry_on(self, ex: Exchange) -> None:
-        ex.body_held -= 1
-        ex.response_held -= 1
-        response_head.go_on(ex)
-        ex.client.go_on_reading()
-        if ex.upstream is not None:
-            ex.upstream.go_on_reading()
-
-
-_FLOW_BOTH: Final = _FlowBoth()
 
 
 class AcceptedConnection(ClientConnection):
@@ -116,7 +102,8 @@ class AcceptedConnection(ClientConnection):
         if ex is not None and ex.over:
             return
         facts = self.intake.facts(ex) if ex is not None else self.intake.connection_facts()
-        plan = live.snapshot.plan_open(facts, self.intake.opened_version, before)
+        tunnel = self.intake.protocol == TCP or (ex is not None and ex.passing is not None)
+        plan = live.snapshot.plan_open(facts, self.intake.opened_version, before, tunnel)
         if plan is None:
             return
         if ex is None:
@@ -176,10 +163,10 @@ class AcceptedHandshake(Handshaking):
     def pass_on(self, raw: Any, data: bytes, server_name: bytes) -> None:
         self.listener.cells.open -= 1  # it counts itself
         self.intake.speaks(TCP)
-        made = Opaque(self.worker, self.listener, self.intake)
+        made = FollowingOpaque(self.worker, self.listener, self.intake)
         raw.set_protocol(made)
+        made.reader.feed(data)
         made.connection_made(raw)
-        made.begin(data, server_name.lower())
 
     def clear(self, raw: Any, data: bytes) -> None:
         self._follow(raw).data_received(data)
@@ -189,6 +176,8 @@ class AcceptedHandshake(Handshaking):
         self.listener.cells.open -= 1  # it counts itself
         if self.listener.protocol == ONLY_HTTP2:
             made: ClientConnection = FollowingForHttp2(self.worker, self.listener, self.intake)
+        elif self.listener.protocol == ONLY_TCP:
+            made = FollowingOpaque(self.worker, self.listener, self.intake)
         else:
             made = Following(self.worker, self.listener, self.intake)
         transport.set_protocol(made)
@@ -211,30 +200,83 @@ class Following(AcceptedConnection):
         ClientConnection.connection_made(self, transport)
 
 
-class Opaque(Following):
-    """A client's connection that is passed on unread, to where the name in its ClientHello leads."""
+class Opaque(AcceptedConnection):
+    """A client's connection that is passed on unread: plain TCP, or TLS that does not end here."""
 
-    def begin(self, hello: bytes, host: bytes) -> None:
-        """Find the way; what has come waits for it in the reader, unread."""
+    def __init__(self, worker: Worker, listener: Listener, intake: Intake | None = None) -> None:
+        super().__init__(worker, listener, intake)
+        self.half_closed: bool = False  # the client's FIN came before there was where to pass it on
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.intake.choose(Head(b""))
+        super().connection_made(transport)
+        self.go_on_reading()
+
+    def _read_head(self) -> bool:
+        """Find the way at once, for it may be the upstream that speaks first; what has come waits, unread."""
+        intake = self.intake
+        if intake.live is not self.worker.live:
+            intake.renew()
+        name = (intake.sni or b"").lower()
         head = Head(b"")
-        head.host = host
-        head.authority = host
-        self.reader.feed(hello)
-        ex = self.intake.begin(self, head)
+        head.host = name
+        head.authority = name
+        ex = intake.begin(self, head)
         ex.opaque = True
         ex.request_done = True
         self.ex = ex
         self.state = WAIT
-        self.intake.plan(ex)
-        self.intake.enter(ex)
+        intake.plan(ex)
+        intake.enter(ex)
+        return False
+
+    def eof_received(self) -> bool:
+        if self.state == WAIT and not self.stuck():
+            self.half_closed = True
+            return True
+        return super().eof_received()
+
+    def tunnel(self, ex: Exchange, upstream: Conduit) -> Passing:
+        passing = self.join(ex, upstream)
+        snapshot = self.worker.live.snapshot
+        if self.worker.live.faulting and snapshot.version != self.intake.opened_version:
+            replan(ex, passing, self.intake, snapshot)
+        if not ex.over:
+            self.pipe.resume(BY_BUFFER)
+            rest = self.reader.leftover()
+            if rest:
+                passing.from_client(rest)
+            if self.half_closed:
+                passing.client_ended()
+        return passing
 
     def answer(self, ex: Exchange, answer: Answer, extra: bytes) -> None:
-        self.pipe.send(alert_record(UNRECOGNIZED_NAME if ex.target is None else INTERNAL_ERROR))
+        if self.passing is None and self.listener.tls_mode == PASSTHROUGH:
+            self.pipe.send(alert_record(UNRECOGNIZED_NAME if ex.target is None else INTERNAL_ERROR))
+
+    def turn_away(self, failure: Failure) -> None:
+        self.worker.cells.failed(self.listener.name, "", failure.kind)
+        self.linger()
 
     def over(self, ex: Exchange) -> None:
         self.ex = None
         if self.state < LINGER or self.state == TUNNEL:
             self.linger()
+
+    def describe(self) -> dict[str, Any]:
+        view = super().describe()
+        passing = self.passing
+        view["protocol"] = "tcp"
+        view["bytes_in"], view["bytes_out"] = (0, 0) if passing is None else passing.bytes_passed()
+        return view
+
+
+class FollowingOpaque(Opaque):
+    """The same where the first moment was in another phase: there was a ClientHello, or a handshake."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        ClientConnection.connection_made(self, transport)
+        self.go_on_reading()
 
 
 class FollowingForHttp2(AcceptedForHttp2):
@@ -261,7 +303,8 @@ class AcceptedStreams(Http2Connection):
             if ex.passing is not None and self._ended_anew(ex, ex.passing):
                 continue
             facts = intake.facts(ex)
-            plan = live.snapshot.plan_open(facts, intake.opened_version, before)
+            tunnel = ex.passing is not None
+            plan = live.snapshot.plan_open(facts, intake.opened_version, before, tunnel)
             if plan is not None:
                 strike(ex, plan, facts)
         if busy:
@@ -274,69 +317,6 @@ class AcceptedStreams(Http2Connection):
         """Give a tunnel a new plan; True: it has ended by that."""
         replan(ex, passing, self.intake, self.worker.live.snapshot)
         return ex.over
-
-
-def strike(ex: Exchange, plan: Plan, facts: Facts) -> None:
-    """Carry out faults with ``on: open`` on an exchange that is under way."""
-    late = ex.late_plans
-    if late is None:
-        ex.late_plans = [plan]
-    else:
-        late.append(plan)
-    if ex.facts is None:
-        ex.facts = facts
-    end.log_shadows(ex, plan, 0)
-    if ex.passing is not None:
-        ex.passing.strike(plan, all_of(plan))
-        return
-    ex.body_held += 1
-    ex.response_held += 1
-    end.perform_some(ex, plan, all_of(plan), _FLOW_BOTH)
-
-
-def replan(ex: Exchange, passing: Passing, intake: Intake, snapshot: Snapshot) -> None:
-    """Give a tunnel a new plan: of what the rules say about bodies, for its head has passed."""
-    if ex.plan is not None:
-        passing.done.note(ex.plan)
-        ex.plan.release()  # what it had reserved is there for the new one
-    passing.done.forget_changed(snapshot)
-    head = ex.head
-    candidates = snapshot.index_for(intake.listener.name).candidates(head.host, head.path, head.fields)
-    plan: Plan | None = None
-    if candidates is not None:
-        facts = intake.facts(ex)
-        ex.facts = facts
-        rules = [rule for rule in candidates if _of_bodies(rule, passing.done)]
-        plan = snapshot.plan(rules, facts, intake.opened_version)
-    if plan is not None:
-        if plan.needs_response and ex.response is not None and ex.facts is not None:
-            response_head.learn(ex.facts, ex.response)
-            plan.respond(ex.facts)
-        for chosen in all_of(plan):
-            if chosen.fault.phase not in _BODIES or passing.done.has(chosen.rule, chosen.number):
-                chosen.cancel()
-        end.log_shadows(ex, plan, 0)
-    passing.plan_anew(plan)
-
-
-_BODIES: Final = (phases.REQUEST_BODY, phases.RESPONSE_BODY)
-
-
-def _of_bodies(rule: CompiledRule, done: Done) -> bool:
-    """Tell whether a rule has something to say about a tunnel that is open, and has not said it there."""
-    for sampled in rule.exchange:
-        if sampled.fault.phase in _BODIES and not done.has(rule, sampled.number):
-            return True
-    return False
-
-
-def all_of(plan: Plan) -> list[Chosen]:
-    """Give everything that is planned, phase by phase."""
-    found: list[Chosen] = []
-    for chosen in plan.phases:
-        if chosen is not None:
-            found.extend(chosen)
-    return found
 
 
 Greeted = ClientConnection | Http2Connection | Handshaking

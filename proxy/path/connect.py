@@ -11,7 +11,7 @@ from proxy.http1.upstream import OpaqueConnection, UpstreamConnection
 from proxy.http2.upstream import UpstreamConnection as SharedConnection
 from proxy.net import dial
 from proxy.net.identity import upstream_failure, words
-from proxy.net.pool import AUTO, HTTP1, HTTP2, Endpoint, Upstream, Waiter
+from proxy.net.pool import AUTO, HTTP1, HTTP2, TCP, Endpoint, Upstream, Waiter
 from proxy.net.tls import TlsTransport
 from proxy.path import end
 from proxy.performer import Then
@@ -214,10 +214,9 @@ async def _dial(connection: "UpstreamConnection", ex: Exchange) -> None:
         if credentials is None:
             await dial.reach(loop, connection, endpoint, target.connect_timeout)
         else:
-            transport = await dial.secure(
-                loop, endpoint, credentials, target.connect_timeout, target.protocol
-            )
-            if target.protocol == AUTO and transport.chosen == "h2":
+            offer = TCP if ex.opaque else target.protocol
+            transport = await dial.secure(loop, endpoint, credentials, target.connect_timeout, offer)
+            if offer == AUTO and transport.chosen == "h2":
                 _ascend(connection, transport, ex)
                 return
             transport.open(connection)
@@ -235,7 +234,7 @@ async def _dial(connection: "UpstreamConnection", ex: Exchange) -> None:
     connection.target.cells.opened += 1
     if ex.over:
         connection.release(True)
-    elif connection.lost:
+    elif connection.lost and not ex.opaque:
         _not_connected(ex, endpoint, errors.UPSTREAM_CLOSED)  # it has ended before anything was sent
     else:
         connection.begin(ex)

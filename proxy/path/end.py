@@ -29,7 +29,7 @@ class PathEnding(CallEnding):
             # Too late for another answer: the head is with the client.  What is left is an early end.
             ex.client.broken()
         else:
-            ex.status = answer.status
+            ex.status = 0 if ex.opaque else answer.status
             ex.client.answer(ex, answer, b"")
         finish(ex)
 
@@ -109,6 +109,11 @@ class PathEnding(CallEnding):
 
     def shadowed(self, ex: Exchange, plan: Plan, chosen: Chosen) -> None:
         log_injection(ex, chosen, plan, True)
+
+    def lost(self, ex: Exchange, failure: Failure) -> None:
+        if not ex.over:
+            _note(ex, failure)
+            finish(ex)
 
     def injected(self, ex: Exchange, plan: Plan, chosen: Chosen) -> None:
         rule = chosen.rule
@@ -206,10 +211,15 @@ def fail(ex: Exchange, failure: Failure) -> None:
     """Something really went wrong: count it, tell the client, end the exchange."""
     if ex.over:
         return
-    ex.failure = failure
-    target = ex.target
-    ex.worker.cells.failed(ex.listener_name(), target.name if target is not None else "", failure.kind)
+    _note(ex, failure)
     _tell(ex, failure)
+
+
+def _note(ex: Exchange, failure: Failure) -> None:
+    """Count a failure: at the upstream where one was chosen, unless it was the client that left."""
+    ex.failure = failure
+    target = None if failure is errors.CLIENT_CLOSED else ex.target
+    ex.worker.cells.failed(ex.listener_name(), target.name if target is not None else "", failure.kind)
 
 
 def _tell(ex: Exchange, failure: Failure) -> None:
@@ -218,8 +228,10 @@ def _tell(ex: Exchange, failure: Failure) -> None:
         ex.client.broken()
     elif failure is errors.CLIENT_CLOSED:
         pass
+    elif ex.opaque and failure is errors.UPSTREAM_RESET:
+        ex.client.reset()  # an RST passes through
     else:
-        ex.status = failure.status
+        ex.status = 0 if ex.opaque else failure.status
         ex.client.answer(ex, answer_for(failure), b"proxy-status: " + proxy_status(failure) + b"\r\n")
     finish(ex)
 
@@ -283,8 +295,8 @@ def _account(ex: Exchange) -> None:
     cells.active -= 1
     cells.statuses[ex.status] += 1
     cells.duration.observe(took)
-    cells.bytes_in += ex.bytes_in
-    cells.bytes_out += ex.bytes_out
+    cells.bytes_in += ex.bytes_in - ex.counted_in
+    cells.bytes_out += ex.bytes_out - ex.counted_out
     if ex.injected > 0.0:
         cells.injected_gross.observe(took)
         cells.injected_net.observe(max(0.0, took - ex.injected))

@@ -4,13 +4,13 @@ from typing import Final
 
 from proxy import errors, forwarding
 from proxy.exchange import ClientSide, Exchange
-from proxy.listener import Listener
+from proxy.listener import ONLY_TCP, Listener, Target
 from proxy.path import end, resolve
 from proxy.performer import Then
 from proxy.wire.h1_head import Head
 from proxy.worker import Live, Releasable, Worker
 from rules import phases
-from rules.facts import GRPC, HTTP1, HTTP2, WEBSOCKET, ClientCertificate, Facts
+from rules.facts import GRPC, HTTP1, HTTP2, TCP, WEBSOCKET, ClientCertificate, Facts
 from rules.index import Index
 
 
@@ -40,7 +40,9 @@ class Intake:
         self.sni: bytes | None = None
         self.certificate: ClientCertificate | None = None  # that the client has shown
         self.shown: bytes | None = None  # what upstreams are told of it; None: nothing
-        self.protocol: int = HTTP1  # that this client speaks, a bit of rules.facts
+        # What this client speaks, a bit of rules.facts.
+        self.protocol: int = TCP if listener.protocol == ONLY_TCP else HTTP1
+        self.chosen: Target | None = None  # where this connection goes, where that is known before any byte
         self.requests: int = 0
         self.held: bool = False  # faults of the connection keep it from being read
         self.behind: bool = False  # what is read now was sent while they did
@@ -80,11 +82,17 @@ class Intake:
         self.live = live
         self.index = live.snapshot.index_for(self.listener.name)
 
+    def choose(self, head: Head) -> None:
+        """Choose where the whole connection goes, before anything of it was read."""
+        self.chosen = self.listener.route(head)
+
     def begin(self, client: ClientSide, head: Head) -> Exchange:
         """Make the exchange of a request and find its route."""
         worker = self.worker
         listener = self.listener
-        route = listener.only
+        route = self.chosen
+        if route is None:
+            route = listener.only
         if route is None:
             route = listener.route(head)
         cells = listener.nowhere if route is None else route.cells
@@ -157,6 +165,8 @@ class Intake:
         """Gather what rules may ask about the connection alone."""
         facts = Facts(self.listener.name, self.source, self.protocol)
         self._add_tls(facts)
+        if self.chosen is not None:
+            facts.upstream = self.chosen.upstream.name
         return facts
 
     def _add_tls(self, facts: Facts) -> None:

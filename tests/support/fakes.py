@@ -242,6 +242,10 @@ class Stage:
             await asyncio.sleep(0)
         raise AssertionError("no upstream connection was made")
 
+    async def turn_once(self) -> None:
+        """Let the loop turn once."""
+        await asyncio.sleep(0)
+
     async def turn(self) -> None:
         """Let the loop turn a few times."""
         for _ in range(20):

@@ -172,7 +172,7 @@ version: 2
 listeners:
   - name: Web
     address: 0.0.0.0:80800
-    protocol: tcp
+    protocol: tcpp
     tls: {mode: terminating}
     limits: {head_size: 64, headrs: 3}
     timeouts: {head: 10}
@@ -188,8 +188,8 @@ log: {acess: all}
         "3:11: listeners[0].name: expected a name of a-z, 0-9, dot, dash and underscore, at most 63 "
         'characters, got "Web"',
         '4:14: listeners[0].address: a port is a number from 0 to 65535, got "80800" in "0.0.0.0:80800"',
-        '5:15: listeners[0].protocol: "tcp" is not supported by this version yet; expected auto, '
-        "http, http1 or http2",
+        '5:15: listeners[0].protocol: expected auto, http, http1, http2 or tcp, got "tcpp"; did you mean '
+        '"tcp"?',
         "6:17: listeners[0].tls.mode: expected none, terminate, passthrough or auto, got "
         '"terminating"; did you mean "terminate"?',
         "7:25: listeners[0].limits.head_size: expected a size such as 100B, 64KiB or 1MB, got 64; a bare "
@@ -259,7 +259,7 @@ UPSTREAM = '"127.0.0.1:3000"'
     ("text", "found"),
     [
         (SMALL.replace(LISTENER, LISTENER + ", capture: redirect"), 'listeners[0].capture: "capture" is not'),
-        (SMALL.replace("{address:", "{protocol: tcp, address:"), 'default.protocol: "tcp" is not'),
+        (SMALL.replace("{address:", "{protocol: udp, address:"), "default.protocol: expected auto, http1,"),
         (
             SMALL.replace("{address:", "{health: {}, address:"),
             "4:31: upstreams.default.health: expected exactly one of http, grpc, tcp; got none",
@@ -429,6 +429,7 @@ def test_addresses_are_split_and_judged() -> None:
         ("http://[::1]", "[::1]:80"),
         ("http://[::1]:81", "[::1]:81"),
         ("unix:/run/x", "unix:/run/x"),
+        ("tcp://h:5432", "h:5432"),
     ],
 )
 def test_an_upstream_of_the_command_line_is_a_url(url: str, address: str) -> None:
@@ -450,11 +451,33 @@ def test_where_the_command_line_listens(listen: str, address: str, protocol: str
 
 
 @pytest.mark.parametrize(
+    ("listen", "protocol", "tls"),
+    [
+        (":1", "tcp", "none"),
+        ("tcp://:1", "tcp", "none"),
+        ("https://:1", "tcp", "terminate"),
+    ],
+)
+def test_a_tcp_upstream_makes_the_listener_one_of_tcp(listen: str, protocol: str, tls: str) -> None:
+    config = from_options(listen, ["tcp://h:5432", "tcp://g:5432"])
+    (web,) = config.listeners
+    assert (web.protocol, web.tls.mode) == (protocol, tls)
+    assert config.upstreams["default"].protocol == "tcp"
+
+
+def test_requests_are_not_sent_to_a_tcp_upstream() -> None:
+    with pytest.raises(OptionsError, match="use protocol: tcp for both"):
+        from_options("h2c://:1", ["tcp://h:5432"])
+    with pytest.raises(OptionsError, match="one upstream speak one protocol"):
+        from_options(":1", ["tcp://h:5432", "http://h:80"])
+
+
+@pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("tcp://h:1", "tcp:// is not supported by this version yet"),
-        ("h:80", "expected http://host:port, https://, h2c://, grpc:// or grpcs://, got"),
-        ("ftp://h", "expected http://host:port, https://, h2c://, grpc:// or grpcs://, got"),
+        ("tcp://h", '"h" has no port'),
+        ("h:80", "expected http://host:port, https://, h2c://, grpc://, grpcs:// or tcp://, got"),
+        ("ftp://h", "expected http://host:port, https://, h2c://, grpc://, grpcs:// or tcp://, got"),
         ("http://h/path", "and no more"),
         ("http://u:p@h", "and no more"),
         ("http://", "has no host"),
@@ -535,6 +558,46 @@ def test_upstreams_over_tls_that_cannot_be(text: str, found: str) -> None:
 )
 def test_where_revocation_is_told_that_cannot_be(text: str, found: str) -> None:
     assert found in "; ".join(problems(SMALL + text + "\n"))
+
+
+TCP = "protocol: tcp, "
+
+
+@pytest.mark.parametrize(
+    ("listener", "upstream", "found"),
+    [
+        (TCP, TCP, ""),
+        (TCP, "", ""),
+        ("tls: {mode: passthrough}, ", TCP, ""),
+        ("", TCP, '"default" speaks tcp, and requests are read here: use protocol: tcp for both'),
+        (TCP, "protocol: http2, ", 'bytes pass unread here, and "default" speaks http2: give it tcp or auto'),
+    ],
+)
+def test_bytes_go_where_bytes_are_taken(listener: str, upstream: str, found: str) -> None:
+    text = SMALL.replace(LISTENER, LISTENER.replace("routes:", listener + "routes:"))
+    text = text.replace("{address:", "{" + upstream + "address:")
+    if found:
+        (problem,) = problems(text)
+        assert problem.endswith(found)
+    else:
+        parse(text.encode(), "m.yaml")
+
+
+@pytest.mark.parametrize(
+    ("match", "found"),
+    [
+        ("path: /a", "match.path: with protocol: tcp there is no path"),
+        ("headers: {a: b}", "match.headers: with protocol: tcp there is no headers"),
+        ("host: a", "match.host: of protocol: tcp only TLS names a host; here is none"),
+    ],
+)
+def test_routes_of_tcp_look_at_no_request(match: str, found: str) -> None:
+    line = LISTENER.replace("routes:", TCP + "routes:")
+    line = line.replace("upstream: default", f"upstream: default, match: {{{match}}}")
+    (problem,) = problems(SMALL.replace(LISTENER, line))
+    assert problem.endswith(found)
+    if match.startswith("host"):
+        parse(SMALL.replace(LISTENER, line + ", tls: {mode: passthrough}").encode(), "m.yaml")
 
 
 def test_options_make_one_listener_and_one_upstream() -> None:

@@ -320,7 +320,21 @@ async def test_a_rule_that_comes_counts_from_then_on(way: str) -> None:
     assert client.ended
 
 
-@pytest.mark.parametrize("phase", ["request_head", "request_body", "response_body", "end"])
+@pytest.mark.parametrize("way", WAYS)
+async def test_open_stalls_the_direction_that_the_fault_is_about(way: str) -> None:
+    stage = Stage()
+    client, upstream = await opened(stage)
+    stage.change_rules(rule(f"stall: {{at: {way}, for: 2s, on: open}}"))
+    client.gives(b"up")
+    upstream.gives(b"down")
+    held, free = ("", "down") if way == "request_body" else ("up", "")
+    assert (upstream.taken(), client.taken()) == (held.encode(), free.encode())
+    stage.timers.advance(2)
+    assert upstream.taken() + client.taken() in (b"up", b"down")
+    assert state(stage) == [1]
+
+
+@pytest.mark.parametrize("phase", ["request_head", "end"])
 async def test_open_stalls_both_directions_at_once(phase: str) -> None:
     stage = Stage()
     client, upstream = await opened(stage)
