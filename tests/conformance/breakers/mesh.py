@@ -1,0 +1,127 @@
+"""Envoy with breakers of its own, and an upstream that answers as the path says."""
+
+import http.client
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.load.subjects.envoy import find
+from tests.support.process import Process, free_port, listening
+
+_TYPES = "type.googleapis.com/envoy.extensions.filters."
+
+
+class _Told(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        """Answer with the status that the path ends in."""
+        self.send_response(int(self.path.rpartition("/")[2]))
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def told_upstream() -> Iterator[int]:
+    """Serve on a free port of this machine."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Told)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _at(port: int) -> dict[str, Any]:
+    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+
+
+def _cluster(name: str, upstream: int, **more: Any) -> dict[str, Any]:
+    endpoint = {"lb_endpoints": [{"endpoint": {"address": _at(upstream)}}]}
+    return {
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "5s",
+        "load_assignment": {"cluster_name": name, "endpoints": [endpoint]},
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        **more,
+    }
+
+
+def _config(port: int, upstream: int, outliers: list[dict[str, Any]]) -> dict[str, Any]:
+    """Route /c0/… to a cluster with the first outlier detection, and so on; all else overflows."""
+    full = {"thresholds": [{"max_pending_requests": 0, "max_requests": 0}]}
+    clusters = [_cluster("full", upstream, circuit_breakers=full)]
+    routes = []
+    for number, outlier in enumerate(outliers):
+        clusters.append(_cluster(f"c{number}", upstream, outlier_detection=outlier))
+        routes.append({"match": {"prefix": f"/c{number}/"}, "route": {"cluster": f"c{number}"}})
+    routes.append({"match": {"prefix": "/"}, "route": {"cluster": "full"}})
+    router = {"name": "router", "typed_config": {"@type": f"{_TYPES}http.router.v3.Router"}}
+    manager = {
+        "@type": f"{_TYPES}network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "web",
+        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
+        "http_filters": [router],
+    }
+    filters = [{"name": "web", "typed_config": manager}]
+    listener = {"name": "web", "address": _at(port), "filter_chains": [{"filters": filters}]}
+    return {"static_resources": {"listeners": [listener], "clusters": clusters}}
+
+
+@contextmanager
+def envoy(folder: Path, outliers: list[dict[str, Any]]) -> Iterator[int]:
+    """Run Envoy; gives its port."""
+    program = find()
+    if not program:
+        pytest.skip("Envoy is not installed (python -m benchmarks.install_peers)")
+    with told_upstream() as upstream:
+        port = free_port()
+        written = folder / "envoy.json"
+        written.write_text(json.dumps(_config(port, upstream, outliers)))
+        more = ("--concurrency", "1", "--disable-hot-restart", "-l", "error")
+        running = Process([program, "-c", str(written), *more])
+        try:
+            running.wait_for(lambda: listening(port))
+            yield port
+        finally:
+            running.stop()
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An answer as a client saw it, without what may differ: the date, who served it, our proof."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+_MAY_DIFFER = ("date", "server", "x-misrule")
+
+
+def without(headers: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Leave out the headers that may differ."""
+    return tuple(sorted((name, value) for name, value in headers if name not in _MAY_DIFFER))
+
+
+def see(connection: http.client.HTTPConnection, path: str) -> Seen:
+    """Ask once."""
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    body = answer.read()
+    return Seen(answer.status, without(answer.getheaders()), body)
