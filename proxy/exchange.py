@@ -28,6 +28,7 @@ from rules.snapshot import Done, Plan
 BY_PEER: Final = 1  # the other side cannot take more
 BY_BUFFER: Final = 2  # we hold as much as we may
 BY_END: Final = 4  # nothing more is wanted before something has left
+BY_FAULT: Final = 8  # what came waits for a fault
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -104,6 +105,10 @@ class Shaping:
 
     def close(self, reader: BodyReader) -> None:
         """The content is complete; ``reader`` has the trailers, which may be changed."""
+        raise NotImplementedError
+
+    def keeps_length(self) -> bool:
+        """Whether content-length stays true: as many bytes pass as came."""
         raise NotImplementedError
 
     def closing(self) -> EndCall | None:

@@ -3,7 +3,7 @@
 from typing import Final
 
 from proxy.exchange import Exchange, Passing
-from proxy.path import end, response_head
+from proxy.path import end, request_body, response_body, response_head
 from proxy.path.request_head import Intake
 from proxy.performer import Then
 from rules.compiled import CompiledRule
@@ -41,20 +41,25 @@ def strike(ex: Exchange, plan: Plan, facts: Facts) -> None:
     if ex.facts is None:
         ex.facts = facts
     end.log_shadows(ex, plan, 0)
-    if ex.passing is not None:
-        ex.passing.strike(plan, all_of(plan))
+    if ex.passing is not None:  # what shapes its bytes is in its own plan
+        ex.passing.strike(plan, at_once(plan))
         return
+    if not ex.opaque:
+        request_body.shape_open(ex, plan)
+        response_body.shape_open(ex, plan)
     ex.body_held += 1
     ex.response_held += 1
-    end.perform_some(ex, plan, all_of(plan), _FLOW_BOTH)
+    end.perform_some(ex, plan, at_once(plan), _FLOW_BOTH)
 
 
 def replan(ex: Exchange, passing: Passing, intake: Intake, snapshot: Snapshot) -> None:
     """Give a tunnel a new plan: of what the rules say about bodies, for its head has passed."""
-    if ex.plan is not None:
-        passing.done.note(ex.plan)
-        ex.plan.release()  # what it had reserved is there for the new one
+    old = ex.plan
+    if old is not None:
+        passing.done.note(old)
     passing.done.forget_changed(snapshot)
+    if old is not None:
+        passing.done.release(old)  # what it had reserved is there for the new one
     head = ex.head
     candidates = snapshot.index_for(intake.listener.name).candidates(head.host, head.path, head.fields)
     plan: Plan | None = None
@@ -89,3 +94,8 @@ def all_of(plan: Plan) -> list[Chosen]:
         if chosen is not None:
             found.extend(chosen)
     return found
+
+
+def at_once(plan: Plan) -> list[Chosen]:
+    """Give everything that is planned but for what shapes bodies."""
+    return [chosen for chosen in all_of(plan) if not chosen.fault.shapes]

@@ -7,13 +7,25 @@ while a message is held back (the path reads no more meanwhile), and a copy of o
 
 from typing import Final
 
-from mypy_extensions import mypyc_attr
-
 from proxy.exchange import Exchange, Shaping
+from proxy.gates import DripGate, Gate, LossGate, RateGate
+from proxy.pacing import PacedRow
 from proxy.performer import Ending, Performance, Then
+from proxy.row import CallEnding, Row, Sink
 from proxy.wire.body import BodyReader
 from proxy.wire.grpc import PREFIX, Messages
-from rules.actions import DROP, GARBLE, HOLD_BACK, REPEAT, EndCall, ShapeMessages
+from rules.actions import (
+    DROP,
+    GARBLE,
+    HOLD_BACK,
+    REPEAT,
+    Action,
+    Drip,
+    EndCall,
+    Lose,
+    ShapeMessages,
+    Throttle,
+)
 from rules.fault import CLIENT
 from rules.plan import Chosen
 from rules.snapshot import Plan
@@ -22,57 +34,50 @@ from rules.snapshot import Plan
 MOST_COPIED: Final = 1 << 20
 
 
-@mypyc_attr(allow_interpreted_subclasses=True)
-class Sink:
-    """Where the content of one direction goes."""
-
-    def pass_on(self, ex: Exchange, data: bytes) -> None:
-        """Send content on its way."""
-        raise NotImplementedError
-
-    def hold(self, ex: Exchange) -> None:
-        """Take no more content from where it comes."""
-        raise NotImplementedError
-
-    def release(self, ex: Exchange) -> None:
-        """Undo ``hold``, without reading yet."""
-        raise NotImplementedError
-
-    def read_on(self, ex: Exchange) -> None:
-        """Read on, unless something else holds."""
-        raise NotImplementedError
-
-
-class CallEnding(Ending):
-    """How a call ends by a fault; the path knows."""
-
-    def end_call(self, ex: Exchange, end: EndCall) -> None:
-        """End the call towards its client with this status."""
-        raise NotImplementedError
-
-
 def attach(
-    ex: Exchange, plan: Plan, faults: list[Chosen] | None, sink: Sink, ending: CallEnding
+    ex: Exchange,
+    plan: Plan,
+    faults: list[Chosen] | None,
+    sink: Sink,
+    ending: CallEnding,
+    behind: Shaping | None = None,
 ) -> Shaping | None:
-    """Put a shaping in place for each of the faults that asks for it; gives the first."""
+    """Put a shaping in place for each of the faults that asks for it, before ``behind``; gives the first."""
     facts = ex.facts
-    first: Shaping | None = None
+    first = behind
     if faults is None or facts is None:
-        return None
+        return first
     for chosen in reversed(faults):
-        if not chosen.fault.shapes or not chosen.pending:
+        fault = chosen.fault
+        if not fault.shapes or chosen.cancelled or (chosen.acted and not fault.both):
             continue
-        action = chosen.fault.decide(facts, chosen.dice)
+        action = fault.decide(facts, chosen.dice)
         if isinstance(action, ShapeMessages):
             first = _OfMessages(ex, plan, chosen, sink, ending, first, action)
         elif isinstance(action, EndCall):
             first = _Ending(ex, plan, chosen, sink, ending, first, action)
         else:
-            chosen.cancel()
+            gate = _gate(action, chosen, sink)
+            if gate is None:
+                chosen.cancel()
+            else:
+                first = PacedRow(ex, plan, chosen, sink, ending, first, gate)
     return first
 
 
-class _Row(Shaping):
+def _gate(action: Action, chosen: Chosen, sink: Sink) -> Gate | None:
+    """Make the gate of an action that paces, None for the others."""
+    if isinstance(action, Throttle):
+        bucket = chosen.dice.memory if action.shared else []
+        return RateGate(action, bucket, 0 if sink.to_client else 1)
+    if isinstance(action, Drip):
+        return DripGate(action)
+    if isinstance(action, Lose):
+        return LossGate(action, chosen.dice)
+    return None
+
+
+class _OfCall(Row):
     """What both sorts share: content in, message by message, and on to what stands behind."""
 
     def __init__(
@@ -84,17 +89,15 @@ class _Row(Shaping):
         ending: CallEnding,
         behind: Shaping | None,
     ) -> None:
-        self.ex: Exchange = ex
-        self.plan: Plan = plan
-        self.chosen: Chosen = chosen
-        self.sink: Sink = sink
-        self.ending: CallEnding = ending
-        self.behind: Shaping | None = behind
+        super().__init__(ex, plan, chosen, sink, ending, behind)
+        self.end: CallEnding = ending
         self.messages: Messages = Messages()
         self.data: bytes = b""  # came and was not looked at yet,
         self.at: int = 0  # from here on
         self.held: bool = False
-        self.proven: bool = False
+
+    def keeps_length(self) -> bool:
+        return False
 
     def feed(self, data: bytes) -> None:
         self.data = self.data[self.at :] + data if self.at < len(self.data) else data
@@ -125,39 +128,8 @@ class _Row(Shaping):
         """Do what follows a message."""
         raise NotImplementedError
 
-    def send(self, data: bytes) -> None:
-        """Give content to what stands behind."""
-        behind = self.behind
-        if behind is not None:
-            behind.feed(data)
-        else:
-            self.sink.pass_on(self.ex, data)
 
-    def close(self, reader: BodyReader) -> None:
-        if self.behind is not None:
-            self.behind.close(reader)
-
-    def closing(self) -> EndCall | None:
-        return None if self.behind is None else self.behind.closing()
-
-    def withdrawn(self) -> bool:
-        """Tell whether the rule went away, or all faults were stopped, since this was planned."""
-        live = self.ex.worker.live
-        return live.stopped or not live.snapshot.in_force(self.chosen.rule.name)
-
-    def acts(self) -> None:
-        """Count the injection, before the first time."""
-        self.plan.acted(self.chosen)
-        self.ex.client.faulted()
-
-    def prove(self) -> None:
-        """Leave proof, once."""
-        if not self.proven:
-            self.proven = True
-            self.ending.injected(self.ex, self.plan, self.chosen)
-
-
-class _OfMessages(_Row):
+class _OfMessages(_OfCall):
     """One message, or each, is dropped, repeated, held back or given a wrong length."""
 
     def __init__(
@@ -238,7 +210,7 @@ class _OfMessages(_Row):
             self.send(b"".join(copy))
 
 
-class _Ending(_Row):
+class _Ending(_OfCall):
     """The call ends behind so many messages, or where it ends by itself but otherwise."""
 
     def __init__(
@@ -272,9 +244,9 @@ class _Ending(_Row):
         self.prove()
         reset = self.action.reset
         if reset is not None:
-            self.ending.reset(self.ex, reset, CLIENT)
+            self.end.reset(self.ex, reset, CLIENT)
         else:
-            self.ending.end_call(self.ex, self.action)
+            self.end.end_call(self.ex, self.action)
 
     def close(self, reader: BodyReader) -> None:
         super().close(reader)

@@ -6,9 +6,11 @@ beginning.
 """
 
 from proxy import errors
-from proxy.exchange import BY_BUFFER, BY_PEER, Exchange, Passing
+from proxy.exchange import BY_BUFFER, BY_PEER, Exchange, Passing, Shaping
 from proxy.net.pipe import Conduit
-from proxy.performer import Ending, Performance, Then
+from proxy.performer import Performance, Then
+from proxy.row import CallEnding, Row, Sink
+from proxy.shaping import attach
 from proxy.worker import Worker
 from rules import phases
 from rules.plan import Chosen
@@ -35,16 +37,39 @@ class _FlowBoth(Then):
         self.tunnel.flow_on()
 
 
+class _Way(Sink):
+    """Where the bytes of one direction go behind what shapes them."""
+
+    def __init__(self, direction: "Direction") -> None:
+        self.direction: Direction = direction
+        self.to_client = direction.phase == phases.RESPONSE_BODY
+
+    def pass_on(self, ex: Exchange, data: bytes) -> None:
+        self.direction.sink.send(data)
+
+    def hold(self, ex: Exchange) -> None:
+        self.direction.held += 1
+        self.direction.source.pause(BY_BUFFER)
+
+    def release(self, ex: Exchange) -> None:
+        pass  # flow_on does it
+
+    def read_on(self, ex: Exchange) -> None:
+        self.direction.flow_on()
+
+
 class Direction:
     """One direction of a tunnel: from where bytes come to where they go."""
 
-    def __init__(self, tunnel: "Tunnel", phase: int, source: Conduit, sink: Conduit, ending: Ending) -> None:
+    def __init__(
+        self, tunnel: "Tunnel", phase: int, source: Conduit, sink: Conduit, ending: CallEnding
+    ) -> None:
         self.tunnel: Tunnel = tunnel
         self.ex: Exchange = tunnel.ex
         self.phase: int = phase
         self.source: Conduit = source
         self.sink: Conduit = sink
-        self.ending: Ending = ending
+        self.ending: CallEnding = ending
         self.held: int = 0  # how many faults hold it
         self.waiting: list[bytes] = []
         self.passed: int = 0  # bytes since the plan in force was made
@@ -52,6 +77,8 @@ class Direction:
         self.ended: bool = False  # the source has sent its last byte
         self.closed: bool = False  # ... and the sink was told
         self.flow: Then = _Flow(self)
+        self.way: Sink = _Way(self)
+        self.shaping: Shaping | None = None
 
     def _faults(self) -> list[Chosen] | None:
         plan = self.ex.plan
@@ -72,24 +99,58 @@ class Direction:
             return
         place = -1
         for chosen in faults:
-            if chosen.pending and (place < 0 or chosen.fault.after_bytes < place):
-                place = chosen.fault.after_bytes
+            fault = chosen.fault
+            if chosen.pending and not fault.shapes and (place < 0 or fault.after_bytes < place):
+                place = fault.after_bytes
         if place < 0 or self.passed + len(data) <= place:
             self._pass(data)
             return
         before = max(0, place - self.passed)
         if before:
             self._pass(data[:before])
-        self.held += 1
         self.waiting.append(data[before:])
+        if self.held > 0:
+            return  # what came before the place has to pass first
+        self.held += 1
         self.source.pause(BY_BUFFER)
-        due = [c for c in faults if c.pending and c.fault.after_bytes <= self.passed]
+        due = [c for c in faults if c.pending and not c.fault.shapes and c.fault.after_bytes <= self.passed]
         Performance(self.ex, plan, due, self.flow, self.ending).step()
 
     def _pass(self, data: bytes) -> None:
         self.passed += len(data)
         self.total += len(data)
-        self.sink.send(data)
+        if self.shaping is not None:
+            self.shaping.feed(data)
+        else:
+            self.sink.send(data)
+
+    def shape(self) -> None:
+        """Put in place what the plan has for these bytes, before what stays of the plan before."""
+        plan = self.ex.plan
+        staying = self._staying()
+        if plan is None:
+            self.shaping = staying
+        else:
+            self.shaping = attach(self.ex, plan, self._faults(), self.way, self.ending, staying)
+
+    def _staying(self) -> Shaping | None:
+        """Take out what shapes these bytes for a rule that is another one now, or has not acted yet."""
+        first = self.shaping
+        before: Row | None = None
+        row = first
+        while isinstance(row, Row):
+            chosen = row.chosen
+            if self.tunnel.done.has(chosen.rule, chosen.number):
+                before = row
+            else:
+                row.off = True
+                row.let_go()
+                if before is None:
+                    first = row.behind
+                else:
+                    before.behind = row.behind
+            row = row.behind
+        return first
 
     def flow_on(self) -> None:
         """Faults have had their time: pass on what waited, unless others hold it."""
@@ -128,11 +189,12 @@ class Direction:
     def replan(self) -> None:
         """A new plan is in force: count from here, and act at once where it says 0 bytes."""
         self.passed = 0
+        self.shape()
         faults = self._faults()
         plan = self.ex.plan
         if plan is None or faults is None or self.held:
             return
-        due = [c for c in faults if c.pending and c.fault.after_bytes == 0]
+        due = [c for c in faults if c.pending and not c.fault.shapes and c.fault.after_bytes == 0]
         if due:
             self.held += 1
             Performance(self.ex, plan, due, self.flow, self.ending).step()
@@ -141,11 +203,11 @@ class Direction:
 class Tunnel(Passing):
     """Both directions between a client and an upstream."""
 
-    def __init__(self, ex: Exchange, client: Conduit, upstream: Conduit, ending: Ending) -> None:
+    def __init__(self, ex: Exchange, client: Conduit, upstream: Conduit, ending: CallEnding) -> None:
         super().__init__()
         self.ex: Exchange = ex
         self.worker: Worker = ex.worker
-        self.ending: Ending = ending
+        self.ending: CallEnding = ending
         self.client: Conduit = client
         self.upstream: Conduit = upstream
         self.up: Direction = Direction(self, phases.REQUEST_BODY, client, upstream, ending)
@@ -155,6 +217,9 @@ class Tunnel(Passing):
         if ex.opaque:  # what has struck it before there was anything to pass
             self.up.held = ex.body_held
             self.down.held = ex.response_held
+        if ex.plan is not None:
+            self.up.shape()
+            self.down.shape()
 
     def from_client(self, data: bytes) -> None:
         self._arrived(self.up, data)

@@ -16,6 +16,7 @@ from mypy_extensions import mypyc_attr
 from proxy.logs import Log
 from proxy.metrics.cells import WorkerCells
 from proxy.net.connection import Connection
+from proxy.net.pacer import Pacer
 from proxy.net.pipe import Cork
 from proxy.net.pool import Upstream
 from proxy.net.timers import Callback, Timers
@@ -102,6 +103,7 @@ class Worker:
         ] = {}  # a set that keeps order and can be walked while it changes
         self.waiting: dict[Releasable, None] = {}
         self.cork: Cork = Cork()
+        self.pacer: Pacer = Pacer(timers, self.cork)
         self.draining: bool = False
         self.wall_clock: Callable[[], float] = time.time
         self.tasks: set[asyncio.Task[None]] = set()

@@ -48,6 +48,7 @@ class Fault:
         self.ends_exchange: bool = False  # True: nothing planned after it can act any more
         self.shapes: bool = False  # True: it acts on the messages of its body, from the first byte on
         self.of_lookups: bool = False  # True: it acts on what the DNS listener is asked, too
+        self.both: bool = False  # with shapes: it acts on the bodies of both directions, each for itself
         self.of_end: bool = False  # with shapes: it changes how the body ends, and nothing before
         self.figures: Figures | None = None  # of the breakers that it consults: they decide if it acts
         self.header: bytes = b""  # a request header that it looks at, lower-case

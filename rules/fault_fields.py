@@ -10,6 +10,7 @@ from rules.params import Bool, Choice, Integer, Size, Text
 from rules.phases import BODIES
 from rules.records import Field, Record, Values, at
 
+_BOTH_BODIES: Final = -1
 # Before these there is no connection to an upstream yet, and what is kept in the pool belongs to nobody.
 _NO_UPSTREAM: Final = (phases.ACCEPT, phases.TLS, phases.REQUEST_HEAD, phases.RESOLVE)
 
@@ -27,6 +28,31 @@ def direction_field() -> Field:
         "response",
         "the body that it acts on",
     )
+
+
+def pacing_fields() -> dict[str, Field]:
+    """Make the fields of a fault that slows bodies down, in one direction or both."""
+    return {
+        "direction": Field(
+            Choice({"request": phases.REQUEST_BODY, "response": phases.RESPONSE_BODY, "both": _BOTH_BODIES}),
+            "response",
+            "the body that it acts on; both: each for itself",
+        ),
+        "on": on_field(),
+    }
+
+
+def pacing_phase(values: Values) -> int:
+    """Give the first phase that the pacing fields ask for."""
+    phase: int = values["direction"]
+    return phases.REQUEST_BODY if phase == _BOTH_BODIES else phase
+
+
+def settle_pacing(fault: Fault, values: Values) -> None:
+    """Give a fault that was just made what its pacing fields say."""
+    fault.shapes = True
+    fault.both = values["direction"] == _BOTH_BODIES
+    settle_on(fault, values)
 
 
 def on_field() -> Field:

@@ -70,7 +70,11 @@ class Plan:
             chosen.count_shadow()
             self.shadowed.append(chosen)
             return
-        phase = chosen.fault.phase
+        self._plan_for(chosen.fault.phase, chosen)
+        if chosen.fault.both:
+            self._plan_for(RESPONSE_BODY, chosen)
+
+    def _plan_for(self, phase: int, chosen: Chosen) -> None:
         planned = self.phases[phase]
         if planned is None:
             self.phases[phase] = [chosen]
@@ -138,12 +142,17 @@ class Plan:
                 kept.append(chosen)
                 continue
             chosen.cancel()
-            planned = self.phases[chosen.fault.phase]
-            if planned is not None:
-                planned.remove(chosen)
-                if not planned:
-                    self.phases[chosen.fault.phase] = None
+            self._drop_from(chosen.fault.phase, chosen)
+            if chosen.fault.both:
+                self._drop_from(RESPONSE_BODY, chosen)
         self.chosen = kept
+
+    def _drop_from(self, phase: int, chosen: Chosen) -> None:
+        planned = self.phases[phase]
+        if planned is not None:
+            planned.remove(chosen)
+            if not planned:
+                self.phases[phase] = None
 
     @property
     def nothing(self) -> bool:
@@ -330,6 +339,7 @@ class Done:
 
     def __init__(self) -> None:
         self._acted: list[Chosen] = []
+        self._lasting: list[Chosen] = []  # of plans that were replaced
 
     def note(self, plan: Plan) -> None:
         """Take in what has acted of a plan that is to be replaced."""
@@ -345,6 +355,25 @@ class Done:
             if now is not None and now.same_as(chosen.rule):
                 kept.append(chosen)
         self._acted = kept
+
+    def release(self, plan: Plan) -> None:
+        """End a plan that is to be replaced, but for what goes on: it holds its place until ``end``."""
+        for chosen in plan.chosen:
+            if chosen.fault.shapes and chosen.acted:
+                self._lasting.append(chosen)
+        for chosen in self._lasting:
+            if chosen in plan.chosen:
+                plan.chosen.remove(chosen)
+        plan.release()
+        ended = [chosen for chosen in self._lasting if not self.has(chosen.rule, chosen.number)]
+        for chosen in ended:
+            self._lasting.remove(chosen)
+            chosen.give_back()
+
+    def end(self) -> None:
+        """Give back what was held."""
+        for chosen in self._lasting:
+            chosen.give_back()
 
     def has(self, rule: CompiledRule, number: int) -> bool:
         """Whether this fault of the rule, by its place, has acted; changed rules were forgotten before."""

@@ -58,10 +58,10 @@ class ClientLeg(ClientSide):
 
     def head(self, ex: Exchange, head: Head) -> bool:
         request = ex.head
-        raw = True
+        raw = ex.response_shaping is None  # which sees content alone
         if head.block is not None:  # it came by HTTP/2
             head = heads.h1_response(head, self.worker.live.response_names, request.method == _HEAD)
-            raw = head.framing != CHUNKED
+            raw = raw and head.framing != CHUNKED
         framing = head.framing
         if request.minor == 0:
             if framing == CHUNKED:  # HTTP/1.0 knows no chunks: the end of the connection ends the body

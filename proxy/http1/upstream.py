@@ -173,7 +173,7 @@ class UpstreamConnection(UpstreamLeg):
     def _head(self, ex: Exchange) -> None:
         head = self.reader.head
         if head.status >= 200:
-            if ex.plan is not None:
+            if ex.plan is not None or ex.response_shaping is not None:
                 response_head.enter(ex, head)
             else:
                 response_head.forward(ex, head)

@@ -57,6 +57,8 @@ class UpstreamLeg(UpstreamSide):
         if head.block is not None:
             head = heads.h1_request(head, self.worker.live.request_names)
             self.chunking = head.framing == CHUNKED
+        elif ex.request_shaping is not None:
+            self.chunking = head.framing == CHUNKED
         self.due = head.length if head.framing == LENGTH else -1
         written = forwarding.upstream_head(ex, head)
         if ex.head.block is not None and head.upgrade:  # the client's protocol has no key of its own

@@ -145,7 +145,9 @@ class UpstreamStream(UpstreamSide):
 
     def _flows(self, ex: Exchange) -> bool:
         """Tell whether nothing came before and nothing holds back what comes now."""
-        return not (self.advancing or self.reasons or ex.response_held or ex.over or self.head is not None)
+        if self.advancing or self.reasons or ex.response_shaping is not None:
+            return False
+        return not (ex.response_held or ex.over or self.head is not None)
 
     def go_on_reading(self) -> None:
         ex = self.ex

@@ -21,7 +21,7 @@ from proxy.net.tls import TlsTransport
 from proxy.path import end
 from proxy.path.request_head import Intake
 from proxy.path.tls import CHOOSING, SECURED, Handshaking
-from proxy.renewal import all_of, replan, strike
+from proxy.renewal import at_once, replan, strike
 from proxy.wire.h1_head import Head
 from proxy.wire.hello import INTERNAL_ERROR, UNRECOGNIZED_NAME, alert_record
 from proxy.worker import Worker
@@ -326,7 +326,7 @@ class Greeting(ConnectionFaults):
     """The faults of a connection that no request is under way on, being carried out."""
 
     def __init__(self, connection: Greeted, plan: Plan) -> None:
-        super().__init__(connection.worker, connection.intake, plan, all_of(plan))
+        super().__init__(connection.worker, connection.intake, plan, at_once(plan))
         self.connection: Greeted = connection
         connection.intake.held = True
         connection.intake.greetings.append(self)

@@ -9,7 +9,7 @@ from proxy.listener import Listener
 from proxy.metrics.calls import CallCells
 from proxy.net import spoiled
 from proxy.performer import Fail, Performance, Then
-from proxy.shaping import CallEnding
+from proxy.row import CallEnding
 from proxy.worker import Worker
 from rules import phases
 from rules.actions import Action, Answer, Close, EndCall, Nothing, Reset, ShapeHandshake, ShapeLookup, Wait
@@ -262,6 +262,7 @@ def finish(ex: Exchange) -> None:
     upstream = ex.upstream
     if ex.passing is not None:
         ex.bytes_in, ex.bytes_out = ex.passing.bytes_passed()
+        ex.passing.done.end()
     elif upstream is not None:
         ex.bytes_out = upstream.content()
     holding = ex.holding

@@ -6,12 +6,13 @@ there, or after exactly ``after_bytes`` bytes of content.
 
 from typing import Final
 
-from proxy.exchange import Exchange
+from proxy.exchange import BY_FAULT, Exchange
 from proxy.http2.heads import unmeasured
 from proxy.path import end
 from proxy.path.response_body import due, next_mark
 from proxy.performer import Then
-from proxy.shaping import Sink, attach
+from proxy.row import Sink
+from proxy.shaping import attach
 from proxy.wire.body import BodyReader
 from proxy.wire.h1 import BODY, END, MARK, NO_BODY
 from rules import phases
@@ -38,11 +39,13 @@ class _ToUpstream(Sink):
 
     def hold(self, ex: Exchange) -> None:
         ex.body_held += 1
+        ex.client.pause(BY_FAULT)
 
     def release(self, ex: Exchange) -> None:
         ex.body_held -= 1
 
     def read_on(self, ex: Exchange) -> None:
+        ex.client.resume(BY_FAULT)
         ex.client.go_on_reading()
 
 
@@ -56,8 +59,19 @@ def begin(ex: Exchange, reader: BodyReader) -> None:
         shaping = attach(ex, plan, plan.phases[phases.REQUEST_BODY], _TO_UPSTREAM, end.ENDING)
         if shaping is not None:
             ex.request_shaping = shaping
-            ex.head = unmeasured(ex.head)
+            ex.client.bare_body()
+            if not shaping.keeps_length():
+                ex.head = unmeasured(ex.head)
         _set_mark(plan, reader)
+
+
+def shape_open(ex: Exchange, plan: Plan) -> None:
+    """Prepare faults that came while the exchange was under way, for what is still to come of its request."""
+    if not ex.request_done:
+        planned = plan.phases[phases.REQUEST_BODY]
+        ex.request_shaping = attach(ex, plan, planned, _TO_UPSTREAM, end.ENDING, ex.request_shaping)
+        if ex.request_shaping is not None and not ex.body_open:
+            ex.client.bare_body()
 
 
 def _set_mark(plan: Plan, reader: BodyReader) -> None:

@@ -5,12 +5,13 @@ Faults act when the first byte is there, or after exactly ``after_bytes`` bytes 
 
 from typing import Final
 
-from proxy.exchange import Exchange, Shaping
+from proxy.exchange import BY_FAULT, Exchange, Shaping
 from proxy.http2.heads import ending_so, unmeasured
 from proxy.metrics.calls import status_of
 from proxy.path import end
 from proxy.performer import Then
-from proxy.shaping import Sink, attach
+from proxy.row import Sink
+from proxy.shaping import attach
 from proxy.wire.body import BodyReader
 from proxy.wire.h1_head import LENGTH, NO_BODY, Head
 from rules import phases
@@ -35,16 +36,22 @@ _FLOW: Final = _Flow()
 class _ToClient(Sink):
     """The answer's content goes to the client."""
 
+    to_client = True
+
     def pass_on(self, ex: Exchange, data: bytes) -> None:
         ex.client.body(data)
 
     def hold(self, ex: Exchange) -> None:
         ex.response_held += 1
+        if ex.upstream is not None:
+            ex.upstream.pause(BY_FAULT)
 
     def release(self, ex: Exchange) -> None:
         ex.response_held -= 1
 
     def read_on(self, ex: Exchange) -> None:
+        if ex.upstream is not None:
+            ex.upstream.resume(BY_FAULT)
         if ex.upstream is not None:
             ex.upstream.go_on_reading()
 
@@ -64,14 +71,24 @@ _LEAVE: Final = _Leave()
 
 def shape(ex: Exchange, plan: Plan, head: Head) -> Head:
     """Prepare the faults that change the body or its end; gives the head that goes with such a body."""
-    shaping = attach(ex, plan, plan.phases[phases.RESPONSE_BODY], _TO_CLIENT, end.ENDING)
+    if head.tunnel or head.status == 101:
+        return head  # the tunnel has its own
+    planned = plan.phases[phases.RESPONSE_BODY]
+    shaping = attach(ex, plan, planned, _TO_CLIENT, end.ENDING, ex.response_shaping)
     if shaping is None:
         return head
     if head.framing == NO_BODY:  # the head is the end of the call too
         ending = shaping.closing()
         return head if ending is None else ending_so(head, ending.status, ending.message)
     ex.response_shaping = shaping
-    return unmeasured(head)
+    return head if shaping.keeps_length() else unmeasured(head)
+
+
+def shape_open(ex: Exchange, plan: Plan) -> None:
+    """Prepare faults that came while the exchange was under way, for what is still to come of its answer."""
+    if not ex.response_done:
+        planned = plan.phases[phases.RESPONSE_BODY]
+        ex.response_shaping = attach(ex, plan, planned, _TO_CLIENT, end.ENDING, ex.response_shaping)
 
 
 def begin(ex: Exchange, plan: Plan) -> None:

@@ -12,6 +12,7 @@ from rules.faults.grpc import GrpcFault
 from rules.faults.http2 import Http2Fault
 from rules.faults.reset import ResetFault
 from rules.faults.stall import StallFault
+from rules.faults.throttle import ThrottleFault
 from rules.faults.tls import TlsFault
 from rules.faults.truncate import TruncateFault
 
@@ -24,6 +25,7 @@ FAULTS: Final[dict[str, type[Fault]]] = {
     "grpc": GrpcFault,
     "http2": Http2Fault,
     "tls": TlsFault,
+    "throttle": ThrottleFault,
     "truncate": TruncateFault,
     "breaker": BreakerFault,
     "dns": DnsFault,
@@ -31,6 +33,6 @@ FAULTS: Final[dict[str, type[Fault]]] = {
 
 # Kinds that the rule language has and this version does not: their error says so.
 LATER: Final = (
-    "throttle", "drip", "loss", "corrupt", "rewrite", "duplicate", "limit",
+    "drip", "loss", "corrupt", "rewrite", "duplicate", "limit",
     "connect",
 )  # fmt: skip

@@ -1,14 +1,15 @@
 """delay: time passes, and nothing else changes."""
 
-from math import exp, log, log1p, sqrt
+from math import exp, log, log1p
 from typing import ClassVar, Final
 
 from rules.actions import Action, Wait
+from rules.correlation import Correlated
 from rules.draw import Dice
 from rules.facts import Facts
 from rules.fault import Fault
 from rules.fault_fields import phase_field
-from rules.normal import cumulative, quantile
+from rules.normal import quantile
 from rules.params import DAY, Duration, Number
 from rules.phases import (
     ACCEPT,
@@ -24,9 +25,6 @@ from rules.records import Field, Record, Values, at, exactly_one
 LONGEST: Final = DAY  # seconds; the long tails (pareto, lognormal) are cut here
 
 _KINDS: Final = ("fixed", "uniform", "normal", "lognormal", "exponential", "pareto", "percentiles")
-# A correlated draw may round to 0 or 1, where quantiles are infinite: the outermost floats stand in.
-_LOWEST: Final = 1e-300
-_HIGHEST: Final = 1.0 - 2.0**-53
 
 
 class Distribution:
@@ -162,8 +160,7 @@ class DelayFault(Fault):
         super().__init__(phase)
         self.fixed: Wait | None = fixed
         self.drawn: Distribution = drawn
-        self.correlation: float = correlation
-        self.fresh: float = sqrt(1.0 - correlation * correlation)
+        self.correlated: Correlated = Correlated(correlation)
 
     @classmethod
     def build(cls, values: Values) -> Fault:
@@ -183,19 +180,8 @@ class DelayFault(Fault):
         if self.fixed is not None:
             return self.fixed
         u = dice.uniform()
-        if self.correlation > 0.0:
-            u = self.correlated(u, dice)
+        u = self.correlated.tie(u, dice.memory)
         return Wait(min(max(self.drawn.at(u), 0.0), LONGEST))
-
-    def correlated(self, u: float, dice: Dice) -> float:
-        """Give a uniform number tied to the one before, whose normal score is what ``dice`` remembers."""
-        z = quantile(u)
-        if dice.memory:
-            z = self.correlation * dice.memory[0] + self.fresh * z
-            dice.memory[0] = z
-        else:
-            dice.memory.append(z)
-        return min(max(cumulative(z), _LOWEST), _HIGHEST)
 
 
 def _distribution(kind: str, values: Values) -> Distribution:
