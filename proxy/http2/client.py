@@ -10,7 +10,7 @@ from proxy.http2.client_stream import ClientStream
 from proxy.http2.client_tunnel import ClientTunnelStream
 from proxy.http2.disturbances import Disturbances
 from proxy.http2.heads import request_head
-from proxy.http2.link import Carrier, Link
+from proxy.http2.link import Carrier
 from proxy.listener import Listener
 from proxy.path import end, request_body
 from proxy.path.request_head import Intake
@@ -19,13 +19,11 @@ from proxy.wire.h2 import (
     DATA,
     END,
     HEAD,
-    NEED,
     PONG,
     REFUSED,
     RESET,
     TRAILERS,
     WRITABLE,
-    H2Connection,
 )
 from proxy.wire.h2_errors import CANCEL, ENHANCE_YOUR_CALM, NO_ERROR, H2Error
 from proxy.wire.h2_streams import TUNNEL, Stream
@@ -52,17 +50,15 @@ _GRACEFUL: Final = GoAway(graceful=True)
 class ClientConnection(Carrier):
     """The connection: what is common to all its streams."""
 
+    place = "client"
+
     def __init__(self, worker: Worker, listener: Listener, intake: Intake) -> None:
-        self.worker: Worker = worker
+        super().__init__(worker, refused.codec_for(listener))
         self.listener: Listener = listener
         self.intake: Intake = intake
-        self.codec: H2Connection = refused.codec_for(listener)
-        self.link: Link = Link(worker.cork, worker.timers, self.codec)
         self.disturbances: Disturbances = Disturbances(worker, self.link)
         self.state: int = OPEN
         self.streams: dict[ClientStream, None] = {}
-        self.moved: bool = True
-        self.since: float = worker.timers.now()
         self.linger_until: float = 0.0
         self.noticed: GoAway | None = None  # the first GOAWAY of a graceful end was sent: this one comes next
         self.noticed_until: float = 0.0
@@ -77,15 +73,8 @@ class ClientConnection(Carrier):
         self.link.mark()
 
     def data_received(self, data: bytes) -> None:
-        """Feed, act, flush."""
-        if self.state >= LINGER:
-            return
-        worker = self.worker
-        self.moved = True
-        worker.cork.closed = True
-        self.codec.feed(data, worker.timers.now())
-        self.go_on_reading()
-        worker.cork.flush()
+        if self.state < LINGER:
+            super().data_received(data)
 
     def eof_received(self) -> bool:
         """The client sends no more: HTTP/2 knows no half-closed connection."""
@@ -102,24 +91,14 @@ class ClientConnection(Carrier):
             greeting.cancel()
         self._lose_all(error is not None)
 
-    def pause_writing(self) -> None:
-        """The client reads slowly: the codec keeps what there is, bounded by the streams' windows."""
-        self.link.full = True
-        self.codec.pause()
-
     def resume_writing(self) -> None:
-        """The client has caught up."""
-        self.link.full = False
-        self.moved = True
-        self.codec.resume()
-        self.go_on_reading()
+        super().resume_writing()
         self.link.mark()
         self.link.resume(BY_PEER)
 
     # --- reading
 
     def go_on_reading(self) -> None:
-        """Handle what has come."""
         if self.state >= LINGER:
             return
         link = self.link
@@ -129,21 +108,10 @@ class ClientConnection(Carrier):
             return
         if link.reasons:
             link.resume(BY_BUFFER)
-        try:
-            while True:
-                event = self.codec.next()
-                if event == NEED:
-                    break
-                self._on_event(event)
-        except H2Error as error:
-            self._broken(error)
-        except Exception:
-            self.worker.bug("client")
-            self.shut()
-        link.mark()
+        super().go_on_reading()
         link.hold_back()
 
-    def _on_event(self, event: int) -> None:
+    def on_event(self, event: int) -> None:
         codec = self.codec
         if event == HEAD:
             self._on_head(codec.stream)
@@ -236,7 +204,7 @@ class ClientConnection(Carrier):
 
     # --- the end
 
-    def _broken(self, error: H2Error) -> None:
+    def broken(self, error: H2Error) -> None:
         """The client broke the protocol, or is too much: the codec has said so by GOAWAY."""
         refused.count_connection(self.worker, self.listener, self.intake.source, error)
         self._lose_all(True)
@@ -355,7 +323,7 @@ class ClientConnection(Carrier):
         elif self.state < LINGER and 0.0 < self.codec.head_since < now - self.listener.head_timeout:
             late = errors.HEAD_TIMEOUT
             self.codec.goaway(-1, ENHANCE_YOUR_CALM, late.text.encode())
-            self._broken(H2Error(ENHANCE_YOUR_CALM, late.kind, late.text))
+            self.broken(H2Error(ENHANCE_YOUR_CALM, late.kind, late.text))
         if self.link.peer_gone():
             self.link.close()  # connection_lost does the rest
             return

@@ -55,21 +55,31 @@ def _kept(block: Block, names: Names) -> Derived:
     return known if block.head_names is names and isinstance(known, Derived) else Derived()
 
 
-def request_head(block: Block, names: Names, ended: bool) -> Head:
-    """Give the head of a request; ``ended``: no body follows."""
+def _known(block: Block, names: Names, ended: bool) -> Head | None:
+    """Give the head that was made of a block before."""
     if block.head_names is not names:
         block.head_names = names
         block.head = None
-        return _request_head(block, names, ended)
+        return None
     derived = _derived(block)
-    head = derived.bare if ended else derived.bodied
-    if head is None:
-        head = _request_head(block, names, ended)
+    return derived.bare if ended else derived.bodied
+
+
+def _keep(block: Block, head: Head, ended: bool) -> Head:
+    """Keep a head with its block, where that has come before."""
+    derived = block.head
+    if isinstance(derived, Derived):
         if ended:
             derived.bare = head
         else:
             derived.bodied = head
     return head
+
+
+def request_head(block: Block, names: Names, ended: bool) -> Head:
+    """Give the head of a request; ``ended``: no body follows."""
+    known = _known(block, names, ended)
+    return _keep(block, _request_head(block, names, ended), ended) if known is None else known
 
 
 def _request_head(block: Block, names: Names, ended: bool) -> Head:
@@ -115,19 +125,8 @@ def host_of(authority: bytes) -> bytes:
 
 def response_head(block: Block, names: Names, ended: bool) -> Head:
     """Give the head of a response; ``ended``: no body follows."""
-    if block.head_names is not names:
-        block.head_names = names
-        block.head = None
-        return _response_head(block, names, ended)
-    derived = _derived(block)
-    head = derived.bare if ended else derived.bodied
-    if head is None:
-        head = _response_head(block, names, ended)
-        if ended:
-            derived.bare = head
-        else:
-            derived.bodied = head
-    return head
+    known = _known(block, names, ended)
+    return _keep(block, _response_head(block, names, ended), ended) if known is None else known
 
 
 def _response_head(block: Block, names: Names, ended: bool) -> Head:
@@ -188,6 +187,7 @@ def _changed(head: Head, block: Block) -> Head:
     made.grpc = head.grpc
     made.expect_continue = head.expect_continue
     made.ours = head.ours
+    made.upgrade = head.upgrade
     return made
 
 

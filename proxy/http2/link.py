@@ -8,9 +8,11 @@ from proxy.exchange import BY_PEER
 from proxy.net.connection import Connection
 from proxy.net.pipe import Cork, Pipe
 from proxy.net.timers import Timers
-from proxy.wire.h2 import H2Connection
+from proxy.wire.h2 import NEED, H2Connection
+from proxy.wire.h2_errors import H2Error
 from proxy.wire.h2_fields import Block
 from proxy.wire.h2_streams import Stream
+from proxy.worker import Worker
 from rules.actions import Disturb, GoAway
 from rules.compiled import CompiledRule
 
@@ -73,7 +75,65 @@ class Link(Pipe):
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
-class Carrier(Connection):
+class Talker(Connection):
+    """What both sides' connections have in common: frames are read one by one, and answered at once."""
+
+    place: str = ""  # where in the proxy a bug was, for the log
+
+    def __init__(self, worker: Worker, codec: H2Connection) -> None:
+        self.worker: Worker = worker
+        self.codec: H2Connection = codec
+        self.link: Link = Link(worker.cork, worker.timers, codec)
+        self.moved: bool = True  # since the last sweep
+        self.since: float = worker.timers.now()  # when it last moved
+
+    def data_received(self, data: bytes) -> None:
+        """Feed, act, flush."""
+        worker = self.worker
+        self.moved = True
+        worker.cork.closed = True
+        self.codec.feed(data, worker.timers.now())
+        self.go_on_reading()
+        worker.cork.flush()
+
+    def pause_writing(self) -> None:
+        """The peer reads slowly: the codec keeps what there is, bounded by the streams' windows."""
+        self.link.full = True
+        self.codec.pause()
+
+    def resume_writing(self) -> None:
+        """The peer has caught up."""
+        self.link.full = False
+        self.moved = True
+        self.codec.resume()
+        self.go_on_reading()
+
+    def go_on_reading(self) -> None:
+        """Handle what has come."""
+        try:
+            while True:
+                event = self.codec.next()
+                if event == NEED:
+                    break
+                self.on_event(event)
+        except H2Error as error:
+            self.broken(error)
+        except Exception:
+            self.worker.bug(self.place)
+            self.shut()
+        self.link.mark()
+
+    def on_event(self, event: int) -> None:
+        """Handle one event of the codec."""
+        raise NotImplementedError
+
+    def broken(self, error: H2Error) -> None:
+        """The peer broke the protocol: the codec has queued its GOAWAY."""
+        raise NotImplementedError
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Carrier(Talker):
     """A client's connection as one of its streams sees it."""
 
     def cut(self, stream: Stream, goaway: GoAway | None) -> None:

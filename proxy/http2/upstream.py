@@ -8,10 +8,9 @@ from proxy.errors import Failure
 from proxy.exchange import Exchange
 from proxy.http2 import upgrades
 from proxy.http2.heads import response_head
-from proxy.http2.link import Link
+from proxy.http2.link import Talker
 from proxy.http2.upstream_stream import UpstreamStream
 from proxy.http2.upstream_tunnel import UpstreamTunnelStream
-from proxy.net.connection import Connection
 from proxy.net.pool import Endpoint, Upstream
 from proxy.path import end
 from proxy.path import response_head as phase
@@ -24,7 +23,6 @@ from proxy.wire.h2 import (
     GOAWAY_CAME,
     HEAD,
     INTERIM,
-    NEED,
     RESET,
     STREAMS,
     TRAILERS,
@@ -40,23 +38,21 @@ from rules.snapshot import Snapshot
 _EXPECTED: Final = 100
 
 
-class UpstreamConnection(Connection):
+class UpstreamConnection(Talker):
     """The connection: what is common to all its streams."""
 
+    place = "upstream"
+
     def __init__(self, worker: Worker, target: Upstream, endpoint: Endpoint, again: Then) -> None:
-        self.worker: Worker = worker
+        super().__init__(worker, H2Connection(CLIENT, H2Settings()))
         self.target: Upstream = target
         self.endpoint: Endpoint = endpoint
         self.again: Then = again
-        self.codec: H2Connection = H2Connection(CLIENT, H2Settings())
-        self.link: Link = Link(worker.cork, worker.timers, self.codec)
         self.waiting: list[Exchange] = []  # for the connection to stand, or for what it allows
         self.made: bool = False
         self.used: bool = False  # a request was sent
         self.settled_until: float = 0.0  # so long requests may wait for the upstream's SETTINGS
         self.ended: bool = False
-        self.moved: bool = True
-        self.since: float = worker.timers.now()
 
     def has_room(self) -> bool:
         """Tell whether one more exchange may begin here."""
@@ -133,19 +129,10 @@ class UpstreamConnection(Connection):
         for ex in waiting:
             end.fail(ex, failure)
 
-    def data_received(self, data: bytes) -> None:
-        """Feed, act, flush."""
-        worker = self.worker
-        self.moved = True
-        worker.cork.closed = True
-        self.codec.feed(data, worker.timers.now())
-        self._advance()
-        worker.cork.flush()
-
     def eof_received(self) -> bool:
         """The upstream sends no more."""
         self.codec.feed_eof()
-        self._advance()
+        self.go_on_reading()
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -159,35 +146,9 @@ class UpstreamConnection(Connection):
                 side.was_reset(-1, False)
         self.link.detach()
 
-    def pause_writing(self) -> None:
-        """The upstream reads slowly."""
-        self.link.full = True
-        self.codec.pause()
-
-    def resume_writing(self) -> None:
-        """The upstream has caught up."""
-        self.link.full = False
-        self.moved = True
-        self.codec.resume()
-        self._advance()
-
     # --- reading
 
-    def _advance(self) -> None:
-        try:
-            while True:
-                event = self.codec.next()
-                if event == NEED:
-                    break
-                self._on_event(event)
-        except H2Error as error:
-            self._broken(error)
-        except Exception:
-            self.worker.bug("upstream")
-            self.shut()
-        self.link.mark()
-
-    def _on_event(self, event: int) -> None:
+    def on_event(self, event: int) -> None:
         if event == GOAWAY_CAME:
             self._leave_pool()
         elif event == STREAMS:
@@ -226,7 +187,7 @@ class UpstreamConnection(Connection):
         elif event == WRITABLE:
             side.writable()
 
-    def _broken(self, error: H2Error) -> None:
+    def broken(self, error: H2Error) -> None:
         """The upstream broke the protocol."""
         self.worker.log.event(
             "warning", "upstream_protocol", message=error.text, upstream=self.target.name, kind=error.kind
@@ -270,7 +231,7 @@ class UpstreamConnection(Connection):
             self._fail_waiting(errors.CONNECT_TIMEOUT)  # the upstream has sent no SETTINGS
         if self.codec.held:
             self.codec.use_rest()
-            self._advance()  # tells what has gone out
+            self.go_on_reading()  # tells what has gone out
         if self.moved or self.codec.streams:
             self.moved = False
             self.since = now

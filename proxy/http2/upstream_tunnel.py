@@ -13,6 +13,7 @@ from proxy.performer import Then
 from proxy.wire.errors import ProtocolError
 from proxy.wire.h1_head import Head
 from proxy.wire.h2_errors import NO_ERROR
+from proxy.wire.h2_fields import Block
 from proxy.wire.h2_streams import Stream
 
 
@@ -48,6 +49,13 @@ class UpstreamTunnelStream(UpstreamStream):
         if ended:
             self.incoming.end(None)
         conduit.read()
+
+    def took_end(self, trailers: Block | None) -> None:
+        if self.conduit is None:
+            super().took_end(trailers)
+        else:
+            self.incoming.end(trailers)
+            self.conduit.read()
 
     def go_on_reading(self) -> None:
         if self.conduit is None:
