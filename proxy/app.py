@@ -14,13 +14,13 @@ from typing import Any, Final
 
 from proxy.changes import Changes
 from proxy.config import Config, ListenerConfig, RouteConfig, UpstreamConfig, is_address, split_address
+from proxy.dns.naming import Naming
 from proxy.events import Events
 from proxy.listener import AUTO, TERMINATE, TLS_MODES, Listener, Route, Target
 from proxy.listener import PROTOCOLS as LISTENER_PROTOCOLS
 from proxy.logs import Log
 from proxy.metrics.cells import ListenerCells, UpstreamCells
 from proxy.net import sockets
-from proxy.net.names import Names
 from proxy.net.pool import BALANCES, PROTOCOLS, Endpoint, Upstream
 from proxy.net.timers import LoopTimers
 from proxy.path.accept import Door
@@ -57,7 +57,7 @@ class App:
         self.events: Events = Events()
         self.log: Log = Log(config.log.format, config.log.level, config.log.access, events=self.events)
         self.store: Store = Store([listener.name for listener in config.listeners], time.time())
-        self.addresses: dict[str, str] = {}  # listener (or "admin", "health") -> address as bound
+        self.addresses: dict[str, str] = {}  # listener (or "dns", "admin", "health") -> address as bound
         self.started: float = 0.0  # unix time
         self.listening: bool = False  # all listeners accept connections
         self.stopped: bool = False  # the red button is pressed: no fault is injected
@@ -68,7 +68,7 @@ class App:
         self._sweeper: asyncio.TimerHandle | None = None
         self._admin: Any = None  # proxy.admin.server.AdminServer, imported only where it runs
         self._health: Any = None  # proxy.health.checks.HealthChecks, imported only where it runs
-        self._lookups: Any = None  # proxy.dns.lookups.Lookups, imported only where an upstream has a name
+        self._naming: Naming
         self._identities: Any = None  # proxy.identities.Identities, imported only where there is TLS
         self._looker: asyncio.TimerHandle | None = None
         self.changes: Changes = Changes(self.store, self.install, self.log)
@@ -83,6 +83,7 @@ class App:
         names = frozenset(name.encode() for route in routes for name, _ in route.match.headers)
         timers = LoopTimers(loop, time.monotonic)
         self.worker = Worker(loop, timers, self.log, self.store.snapshot, names)
+        self._naming = Naming(self.worker, self.config.dns)
         self.started = time.time()
         try:
             await self._start_rules()
@@ -91,6 +92,7 @@ class App:
                 self._add_upstream(config)
             for listener in self.config.listeners:
                 await self._open(listener)
+            await self._start_dns()
             await self._start_admin()
             self._start_health()
         except BaseException:
@@ -106,7 +108,9 @@ class App:
     def _ready_line(self) -> str:
         """Say in one line where what listens."""
         listeners = [f"listener {c.name} {self.addresses[c.name]}" for c in self.config.listeners]
-        others = [f"{name} {self.addresses[name]}" for name in ("admin", "health") if name in self.addresses]
+        others = [
+            f"{name} {self.addresses[name]}" for name in ("dns", "admin", "health") if name in self.addresses
+        ]
         return "misrule ready: " + "; ".join(listeners + others)
 
     async def stop(self) -> None:
@@ -128,11 +132,10 @@ class App:
         if hasattr(self, "worker"):
             for connection in list(self.worker.connections):
                 connection.shut()
+            await self._naming.close()
             for task in list(self.worker.tasks):
                 task.cancel()
             await asyncio.sleep(0)
-        if self._lookups is not None:
-            await self._lookups.close()
         for path in self._sockets:
             with contextlib.suppress(OSError):
                 Path(path).unlink()
@@ -201,6 +204,17 @@ class App:
         self._identities.look()
         self._looker = self.worker.loop.call_later(_LOOK_AT_FILES, self._look_at_files)
 
+    async def _start_dns(self) -> None:
+        """Open the DNS listener, where one is configured."""
+        wanted = self.config.dns.listen
+        try:
+            address = await self._naming.listen()
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise StartError([f"dns: cannot listen on {wanted}: {reason}"]) from None
+        if address:
+            self.addresses["dns"] = address
+
     async def _start_admin(self) -> None:
         """Open the admin endpoint and the health listener, where they are configured."""
         if self.config.admin is None and self.config.health is None:
@@ -240,7 +254,7 @@ class App:
                 endpoint.credentials = credentials
         for endpoint in endpoints:
             if not endpoint.path and not is_address(endpoint.host):
-                endpoint.names = self._names()
+                endpoint.names = self._naming.names()
         self.worker.upstreams[config.name] = Upstream(
             config.name,
             endpoints,
@@ -255,19 +269,6 @@ class App:
             config.retry.attempts,
             PROTOCOLS[config.protocol],
         )
-
-    def _names(self) -> Names:
-        """Give what looks up the names of upstreams, made when the first one has a name."""
-        if self._lookups is None:
-            from proxy.dns.lookups import Lookups
-            from proxy.metrics.cells import LookupCells
-
-            cells = LookupCells()
-            self.worker.cells.lookups = cells
-            asked = [one for one in self.config.dns.resolvers if one != "system"]
-            self._lookups = Lookups(asked, self.worker.clock, cells, self.log)
-        names: Names = self._lookups
-        return names
 
     async def _open(self, config: ListenerConfig) -> None:
         """Open one listener."""

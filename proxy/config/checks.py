@@ -72,6 +72,8 @@ def _check_names(document: dict[str, Any], found: Findings) -> None:
         name = listener.get("name")
         if not isinstance(name, str):
             continue
+        if name == "dns" and _mapping(document.get("dns")).get("listen"):
+            found.wrong(("listeners", number, "name"), 'the name "dns" is taken by the DNS listener')
         if name in first:
             found.wrong(
                 ("listeners", number, "name"), f'the name "{name}" is taken by listeners[{first[name]}]'
@@ -89,6 +91,7 @@ def _listening(document: dict[str, Any]) -> Iterator[tuple[Path, str, str]]:
             f'listener "{name}"' if name else f"listeners[{number}]",
             _address(listener.get("address")),
         )
+    yield ("dns", "listen"), "the DNS listener", _address(_mapping(document.get("dns")).get("listen"))
     for key, default in (("admin", AdminConfig().address), ("health", HealthConfig().address)):
         section = document.get(key, False)
         if isinstance(section, dict) or section is None:

@@ -95,6 +95,20 @@ class Several(Param[tuple[Weighted, ...]]):
         return self._list.schema()
 
 
+class InetListen(Address):
+    """Where to listen over UDP, too: no Unix socket."""
+
+    def __init__(self) -> None:
+        super().__init__(listen=True)
+        self.human = "an address (host:port, [ipv6]:port or :port)"
+
+    def parse(self, value: object, context: Context = ALONE) -> str:
+        """Read an address."""
+        if isinstance(value, str) and value.startswith("unix:"):
+            raise self.wrong(value)
+        return super().parse(value, context)
+
+
 class Resolvers(ListOf[str]):
     """Who looks names up: resolvers by their addresses, or ``system`` alone."""
 
@@ -126,6 +140,7 @@ KINDS: Final[dict[str, Param[Any]]] = {
     "host_text": HOST_TEXT,
     "hosts": ListOf(Text("a host name without port", r"[A-Za-z0-9._:\[\]-]+", high=253), single=True),
     "http_url": Text("a URL such as http://proxy.example:9906", r"http://[A-Za-z0-9._:\[\]-]+/?", high=300),
+    "inet_listen": InetListen(),
     "interval": Duration(low=0.1),
     "level": words("debug", "info", "warning", "error"),
     "listen": LISTEN,

@@ -263,10 +263,11 @@ class CertsConfig(Struct, frozen=True):
 
 
 class DnsConfig(Struct, frozen=True):
-    """Names: who is asked."""
+    """Names: who is asked, and where applications may ask us."""
 
-    LATER: ClassVar[dict[str, str]] = {"listen": "the DNS listener comes later"}
-
+    listen: Annotated[
+        str, option("inet_listen", "Where look-ups of applications are taken, UDP and TCP; absent: nowhere")
+    ] = ""
     resolvers: Annotated[
         tuple[str, ...],
         option("resolvers", "Who looks names up: system (those of /etc/resolv.conf) or addresses"),

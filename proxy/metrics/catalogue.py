@@ -145,6 +145,12 @@ LOOKUPS: Final = Metric(
     "Look-ups of upstreams' names: found, stale (an expired answer was used), or the kind of failure.",
     ("outcome",),
 )
+QUERIES: Final = Metric(
+    "misrule_dns_queries",
+    COUNTER,
+    "Questions to the DNS listener: the answer's code; silence, dropped, malformed.",
+    ("outcome",),
+)
 
 MATCHES: Final = Metric("misrule_rule_matches", COUNTER, "Exchanges that a rule matched.", ("rule",))
 KEYLESS: Final = Metric(
@@ -231,6 +237,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     HEALTHY,
     HEALTH_CHECKS,
     LOOKUPS,
+    QUERIES,
     MATCHES,
     KEYLESS,
     RULE_ACTIVE,

@@ -142,6 +142,17 @@ class LookupCells:
         self.outcomes: dict[str, int] = dict.fromkeys(("found", "stale", "dns_error", *errors.LOOKUPS), 0)
 
 
+class QueryCells:
+    """What clients of the DNS listener were told, by outcome."""
+
+    def __init__(self) -> None:
+        self.outcomes: dict[str, int] = {}
+
+    def count(self, outcome: str) -> None:
+        """Count one question."""
+        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
+
+
 class WorkerCells:
     """Everything that one worker counts, apart from what belongs to rules (see rules.snapshot.RuleState)."""
 
@@ -149,6 +160,7 @@ class WorkerCells:
         self.routes: list[RouteCells] = []
         self.listeners: list[ListenerCells] = []
         self.upstreams: list[UpstreamCells] = []
+        self.queries: QueryCells | None = None  # where there is a DNS listener
         self.lookups: LookupCells | None = None  # where an upstream has a name
         self.calls: dict[str, CallTable] = {}  # by listener
         self.internal_errors: int = 0

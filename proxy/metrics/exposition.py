@@ -64,7 +64,7 @@ class Exposition(Collector):
         """Give all families with their samples."""
         cells, sources = self._sources.cells, self._sources
         families = [*_routes(cells.routes), _calls(cells.calls), *_listeners(cells), *_upstreams(cells)]
-        families += [*_health(cells), _lookups(cells), *_rules(sources.snapshot())]
+        families += [*_health(cells), *_names(cells), *_rules(sources.snapshot())]
         families += _breakers(sources.snapshot())
         families += _state(sources)
         return [*families, *self._process.collect()]
@@ -234,9 +234,13 @@ def _health(cells: WorkerCells) -> list[Family]:
     ]
 
 
-def _lookups(cells: WorkerCells) -> Family:
-    outcomes = {} if cells.lookups is None else cells.lookups.outcomes
-    return _counter(catalogue.LOOKUPS, [((outcome,), count) for outcome, count in outcomes.items()])
+def _names(cells: WorkerCells) -> list[Family]:
+    found = {} if cells.lookups is None else cells.lookups.outcomes
+    asked = {} if cells.queries is None else cells.queries.outcomes
+    return [
+        _counter(catalogue.LOOKUPS, [((outcome,), count) for outcome, count in found.items()]),
+        _counter(catalogue.QUERIES, [((outcome,), count) for outcome, count in asked.items()]),
+    ]
 
 
 def _rules(snapshot: Snapshot) -> list[Family]:

@@ -73,6 +73,7 @@ OUTSIDE = [path for path in modules() if not relative(path).startswith(USERS)]
 # Words that happen to be a kind's name too.
 OTHER_MEANINGS = {
     ("proxy/admin/server.py", "close"): "the token of HTTP's connection header",
+    ("proxy/config/checks.py", "dns"): "the name of the DNS listener",
     ("proxy/config/checks.py", "tls"): "the section of a listener or an upstream",
     ("rules/contradictions.py", "grpc"): "the part of a match, and the protocol",
 }

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from types import TracebackType
 
+import dns.exception
 import dns.flags
 import dns.message
 import dns.rcode
@@ -79,7 +80,12 @@ class Resolver:
             response.answer.append(dns.rrset.from_text(question.name, self.ttl, "IN", kind, *held[kind]))
         if self.shape is not None:
             self.shape(response)
-        return response.to_wire()
+        try:
+            return response.to_wire()
+        except dns.exception.TooBig:
+            response.answer.clear()
+            response.flags |= dns.flags.TC
+            return response.to_wire()
 
     def _special(self, word: str, response: dns.message.Message) -> None:
         codes = {

@@ -210,7 +210,6 @@ log: {acess: all}
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("dns: {listen: ':53'}", '5:7: dns.listen: "listen" is not supported by this version'),
         ("state_dir: /x", '5:1: state_dir: "state_dir" is not supported by this version'),
         ("tracing: {}", '5:1: tracing: "tracing" is not supported by this version'),
         ("workers: 2", "5:10: workers: 2: more than one worker is not supported by this version yet"),
@@ -234,6 +233,23 @@ def test_keys_of_later_versions_are_refused_by_name(line: str, problem: str) -> 
 )
 def test_resolvers_are_read_with_their_ports(written: str, read: tuple[str, ...]) -> None:
     assert parse((SMALL + f"dns: {{resolvers: {written}}}\n").encode(), "m.yaml").dns.resolvers == read
+
+
+def test_the_dns_listener_is_read() -> None:
+    assert parse((SMALL + "dns: {listen: ':5353'}\n").encode(), "m.yaml").dns.listen == "0.0.0.0:5353"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (SMALL + "dns: {listen: unix:/run/dns}\n", "dns.listen: expected an address"),
+        (SMALL + "dns: {listen: ':8080'}\n", "dns.listen: 0.0.0.0:8080 is taken by listener"),
+        (SMALL.replace("name: web", "name: dns") + "dns: {listen: ':53'}\n", 'the name "dns" is taken by'),
+    ],
+)
+def test_a_dns_listener_that_cannot_be_is_refused(text: str, problem: str) -> None:
+    (found,) = problems(text)
+    assert problem in found
 
 
 @pytest.mark.parametrize(
