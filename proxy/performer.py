@@ -39,6 +39,9 @@ from rules.compiled import CompiledRule
 from rules.fault import UPSTREAM, Fault
 from rules.plan import Chosen
 from rules.snapshot import Plan
+from rules.way_actions import (
+    FailToConnect,
+)
 
 
 class Fail(Action):
@@ -99,6 +102,10 @@ class Ending:
         """Say what comes of an upstream whose name is looked up so: Fail, Wait, or Nothing."""
         raise NotImplementedError
 
+    def cannot_connect(self, ex: Exchange, action: FailToConnect) -> Action:
+        """Say what comes of an upstream that cannot be connected to: Fail, or Nothing."""
+        raise NotImplementedError
+
     def failed(self, ex: Exchange, failure: Failure) -> None:
         """Show the client a failure of the upstream that was not there."""
         raise NotImplementedError
@@ -145,6 +152,8 @@ class Performance:
                 action = self.ending.spoil(ex, action)
             elif isinstance(action, ShapeLookup):
                 action = self.ending.look_up(ex, action)
+            elif isinstance(action, FailToConnect):
+                action = self.ending.cannot_connect(ex, action)
             elif isinstance(action, Consult):
                 action = self._consult(chosen, action)
             if isinstance(action, Nothing):

@@ -49,6 +49,8 @@ def contradictions(
             continue
         path = _fault_path(written["faults"][number], number)
         yield from _too_early(planned, known, path)
+        if match.get("protocol") in ("tcp", ["tcp"]):
+            yield from _without_requests(planned, path)
         if planned.fault.needs_grpc and not grpc:
             yield Trouble(path, f"{_NEEDS_GRPC}; or a status beside it, for all other callers", True)
     response = match.get("response")
@@ -59,6 +61,19 @@ def contradictions(
 def _fault_path(entry: object, number: int) -> tuple[str | int, ...]:
     """Give the path of a fault: that of its kind's key where there is one."""
     return ("faults", number, *entry) if isinstance(entry, dict) else ("faults", number)
+
+
+def _without_requests(planned: PlannedFault, path: tuple[str | int, ...]) -> Iterator[Trouble]:
+    """Find what can never act where bytes are passed on unread."""
+    fault = planned.fault
+    if fault.of_requests:
+        yield Trouble(path, f"{fault.KIND} is about requests, and of tcp none are read", True)
+    elif fault.phase in (phases.RESPONSE_HEAD, phases.END):
+        yield Trouble(
+            path,
+            f"tcp has no {phases.NAMES[fault.phase]}; what the upstream sends passes at response_body",
+            True,
+        )
 
 
 def _too_early(

@@ -52,6 +52,7 @@ class Fault:
         self.of_end: bool = False  # with shapes: it changes how the body ends, and nothing before
         self.figures: Figures | None = None  # of the breakers that it consults: they decide if it acts
         self.header: bytes = b""  # a request header that it looks at, lower-case
+        self.of_requests: bool = False  # True: it has nothing to say where no requests are read
         self.needs_grpc: bool = False  # True: it has nothing to say to a caller that does not speak gRPC
 
     @property

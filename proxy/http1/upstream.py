@@ -84,6 +84,7 @@ class UpstreamConnection(UpstreamLeg):
     def connection_lost(self, error: Exception | None) -> None:
         """The connection is gone."""
         passing = self.passing
+        self.error = error
         self.target.forget(self.endpoint, self)
         self.never_made()
         self.worker.connections.pop(self, None)
@@ -92,7 +93,6 @@ class UpstreamConnection(UpstreamLeg):
         elif self.ex is not None:
             if error is not None:
                 self._rescue()
-            self.error = error
             self.reader.feed_eof()
             self.go_on_reading()
         self.drop_spare()
@@ -329,10 +329,6 @@ class OpaqueConnection(UpstreamConnection):
             self.half_closed = True
             return True
         return super().eof_received()
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self.error = error
-        super().connection_lost(error)
 
     def begin(self, ex: Exchange) -> None:
         self.ex = ex

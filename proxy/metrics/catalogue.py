@@ -28,6 +28,7 @@ LABELS: Final[dict[str, str]] = {
     "method": f"method of a gRPC call, {OTHER} with the service",
     "grpc_status": "name of the status; none without one, invalid where it is no status of gRPC's",
     "kind": "kind of failure, see proxy/errors.py",
+    "injected": "true: a fault has shown this failure of an upstream that is well; else false",
     "rule": f"name of a rule in force; {OTHER} for those beyond the first {RULE_SERIES}",
     "fault": "kind of fault, see rules/faults",
     "phase": "phase of the exchange, see rules/phases.py",
@@ -123,8 +124,8 @@ CLIENT_FAILURES: Final = Metric(
 UPSTREAM_FAILURES: Final = Metric(
     "misrule_upstream_failures",
     COUNTER,
-    "Exchanges that failed once an upstream was chosen, by kind; never an injected fault.",
-    ("upstream", "kind"),
+    "Exchanges that failed once an upstream was chosen, by kind, really or because a fault said so.",
+    ("upstream", "kind", "injected"),
 )
 HEALTHY: Final = Metric(
     "misrule_upstream_healthy",

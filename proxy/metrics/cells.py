@@ -118,10 +118,23 @@ class EndpointCells:
 class UpstreamCells:
     """Connections to one upstream; ``failures`` counts exchanges that failed there, by kind.
 
+    ``feigned`` counts, by kind, those of which a fault has said so, and the upstream was not at fault.
+
     ``endpoints`` has the addresses that are checked.
     """
 
-    __slots__ = ("endpoints", "failures", "idle", "open", "opened", "queued", "retries", "reused", "upstream")
+    __slots__ = (
+        "endpoints",
+        "failures",
+        "feigned",
+        "idle",
+        "open",
+        "opened",
+        "queued",
+        "retries",
+        "reused",
+        "upstream",
+    )
 
     def __init__(self, upstream: str) -> None:
         self.upstream: str = upstream
@@ -132,6 +145,7 @@ class UpstreamCells:
         self.retries: int = 0
         self.queued: int = 0
         self.failures: dict[str, int] = {}
+        self.feigned: dict[str, int] = {}
         self.endpoints: list[EndpointCells] = []
 
 

@@ -213,9 +213,10 @@ def _upstreams(cells: WorkerCells) -> list[Family]:
         _counter(
             catalogue.UPSTREAM_FAILURES,
             [
-                ((one.upstream, kind), count)
+                ((one.upstream, kind, injected), count)
                 for one in cells.upstreams
-                for kind, count in one.failures.items()
+                for injected, kinds in (("false", one.failures), ("true", one.feigned))
+                for kind, count in kinds.items()
             ],
         ),
     ]

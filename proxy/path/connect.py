@@ -235,7 +235,8 @@ async def _dial(connection: "UpstreamConnection", ex: Exchange) -> None:
     if ex.over:
         connection.release(True)
     elif connection.lost and not ex.opaque:
-        _not_connected(ex, endpoint, errors.UPSTREAM_CLOSED)  # it has ended before anything was sent
+        lost = connection.error  # before anything was sent
+        _not_connected(ex, endpoint, errors.UPSTREAM_CLOSED if lost is None else dial.failure_of(lost))
     else:
         connection.begin(ex)
 

@@ -2,20 +2,31 @@
 
 from typing import Final
 
-from proxy import consulting, errors
+from proxy import consulting, errors, feigned
 from proxy.errors import Failure
 from proxy.exchange import Exchange
 from proxy.listener import Listener
 from proxy.metrics.calls import CallCells
-from proxy.net import spoiled
-from proxy.performer import Fail, Performance, Then
+from proxy.performer import Performance, Then
 from proxy.row import CallEnding
 from proxy.worker import Worker
 from rules import phases
-from rules.actions import Action, Answer, Close, EndCall, Nothing, Reset, ShapeHandshake, ShapeLookup, Wait
+from rules.actions import (
+    Action,
+    Answer,
+    Close,
+    EndCall,
+    Nothing,
+    Reset,
+    ShapeHandshake,
+    ShapeLookup,
+)
 from rules.fault import BOTH, CLIENT, UPSTREAM
 from rules.plan import Chosen
 from rules.snapshot import Plan
+from rules.way_actions import (
+    FailToConnect,
+)
 
 _NOTHING: Final = Nothing()
 _TEXT: Final[list[tuple[bytes, bytes]]] = [(b"content-type", b"text/plain; charset=utf-8")]
@@ -77,29 +88,13 @@ class PathEnding(CallEnding):
         finish(ex)
 
     def spoil(self, ex: Exchange, shape: ShapeHandshake) -> Action:
-        target = ex.target
-        endpoint = ex.endpoint
-        if target is None or endpoint is None or endpoint.credentials is None:
-            return _NOTHING  # no TLS is spoken there
-        patience = target.connect_timeout
-        failure = spoiled.failure_of(shape, endpoint.credentials.context(target.protocol), patience)
-        pause = spoiled.pause_of(shape, patience)
-        if failure is not None:
-            return Fail(failure, pause)
-        return Wait(pause) if pause > 0.0 else _NOTHING
+        return feigned.handshake(ex, shape)
 
     def look_up(self, ex: Exchange, shape: ShapeLookup) -> Action:
-        target = ex.target
-        if target is None:
-            return _NOTHING
-        if shape.failure:
-            failure = errors.LOOKUPS["dns_" + shape.failure]
-            patience = target.connect_timeout if failure is errors.DNS_TIMEOUT else 0.0
-            return Fail(failure, patience + shape.seconds)
-        aside = target.aside(shape.addresses, shape.partial)
-        if aside is not None:
-            ex.aside = aside
-        return Wait(shape.seconds) if aside is not None or shape.seconds > 0.0 else _NOTHING
+        return feigned.look_up(ex, shape)
+
+    def cannot_connect(self, ex: Exchange, action: FailToConnect) -> Action:
+        return feigned.connection(ex, action)
 
     def failed(self, ex: Exchange, failure: Failure) -> None:
         _upstream_cut(ex, failure)
@@ -141,6 +136,9 @@ def _upstream_cut(ex: Exchange, failure: Failure) -> None:
     if ex.response_done:
         finish(ex)  # the client has its answer: the upstream's leg is no matter of its own
     else:
+        if ex.target is not None:
+            counts = ex.target.cells.feigned
+            counts[failure.kind] = counts.get(failure.kind, 0) + 1
         _tell(ex, failure)
 
 

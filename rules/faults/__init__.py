@@ -6,6 +6,7 @@ from rules.fault import Fault
 from rules.faults.abort import AbortFault
 from rules.faults.breaker import BreakerFault
 from rules.faults.close import CloseFault
+from rules.faults.connect import ConnectFault
 from rules.faults.delay import DelayFault
 from rules.faults.dns import DnsFault
 from rules.faults.grpc import GrpcFault
@@ -29,10 +30,10 @@ FAULTS: Final[dict[str, type[Fault]]] = {
     "truncate": TruncateFault,
     "breaker": BreakerFault,
     "dns": DnsFault,
+    "connect": ConnectFault,
 }
 
 # Kinds that the rule language has and this version does not: their error says so.
 LATER: Final = (
     "drip", "loss", "corrupt", "rewrite", "duplicate", "limit",
-    "connect",
 )  # fmt: skip

@@ -30,6 +30,7 @@ class AbortFault(Fault):
         super().__init__(phase)
         self.answer: Answer = answer
         self.ends_exchange = True
+        self.of_requests = True
         self.needs_grpc = needs_grpc
 
     @classmethod

@@ -80,6 +80,7 @@ class GrpcFault(Fault):
 
     def __init__(self, phase: int, action: Action) -> None:
         super().__init__(phase)
+        self.of_requests = True
         self.action: Action = action
         self.shapes = phase != REQUEST_HEAD
         self.of_end = isinstance(action, EndCall) and action.after < 0

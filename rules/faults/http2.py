@@ -64,6 +64,7 @@ class Http2Fault(Fault):
 
     def __init__(self, phase: int, disturb: Disturb) -> None:
         super().__init__(phase)
+        self.of_requests = True
         self.disturb: Disturb = disturb
 
     @classmethod

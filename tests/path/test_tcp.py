@@ -422,3 +422,38 @@ async def test_close_on_the_side_of_the_upstream() -> None:
     assert client.ended
     assert not client.aborted
     assert upstream.closing
+
+
+@pytest.mark.parametrize(
+    ("failure", "seconds", "how"),
+    [
+        ("refused", 0, "ended"),
+        ("unreachable", 0, "ended"),
+        ("timeout", 60, "ended"),
+        ("reset", 0, "aborted"),
+    ],
+)
+async def test_an_upstream_that_is_said_to_be_gone(failure: str, seconds: float, how: str) -> None:
+    """A time-out takes as long as trying each address as often as is configured."""
+    stage = scene(rule(f"connect: {failure}"), endpoints=4, attempts=2)
+    client = stage.client()
+    if seconds:
+        stage.timers.advance(seconds - 0.01)
+        assert not client.ended
+        stage.timers.advance(0.01)
+    assert getattr(client, how)
+    client.lost()
+    await stage.turn()
+    assert stage.loop.upstreams == []
+    assert injected(stage) == [1]
+    assert stage.upstream.cells.failures == {}
+    assert sum(stage.upstream.cells.feigned.values()) == 1
+    nothing_left(stage)
+
+
+async def test_a_connection_that_stands_does_not_care_whether_another_could_be_made() -> None:
+    stage = scene()
+    client, upstream = await joined(stage)
+    stage.change_rules(rule("connect: refused"))
+    upstream.gives(b"abc")
+    assert (client.taken(), client.closing) == (b"abc", False)

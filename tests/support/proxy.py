@@ -148,8 +148,8 @@ class Proxy:
 
     def failures(self, kind: str) -> float:
         """Count real failures of a kind, on either side."""
-        names = ("misrule_client_failures_total", "misrule_upstream_failures_total")
-        return sum(self.metric(name, kind=kind) for name in names)
+        upstream = self.metric("misrule_upstream_failures_total", kind=kind, injected="false")
+        return upstream + self.metric("misrule_client_failures_total", kind=kind)
 
     # The log
 

@@ -121,7 +121,7 @@ def test_the_answer_is_that_of_an_upstream_that_is_so(stage: Stage, case: str) -
     (proof,) = ours.all("x-misrule")
     assert re.fullmatch(rf"rule={case}; fault=tls; ms=\d+; version=\d+", proof)
     assert stage.proxy.injections(rule=case, fault="tls", phase="connect") == 1
-    assert stage.proxy.metric("misrule_upstream_failures_total", upstream="well") == 0
+    assert stage.proxy.metric("misrule_upstream_failures_total", upstream="well", injected="false") == 0
     assert stage.well.names == []
 
 

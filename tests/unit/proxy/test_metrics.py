@@ -200,7 +200,7 @@ async def test_connections_pools_and_failures(scraped: Scraped) -> None:
             "upstream_connections_reused_total": {"upstream": "pay"},
             "upstream_retries_total": {"upstream": "pay"},
             "upstream_queued": {"upstream": "pay"},
-            "upstream_failures_total": {"upstream": "pay", "kind": "connect_refused"},
+            "upstream_failures_total": {"upstream": "pay", "kind": "connect_refused", "injected": "false"},
             "exchanges_held": {},
             "faults_stopped": {},
             "internal_errors_total": {},
