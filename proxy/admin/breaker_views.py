@@ -25,7 +25,7 @@ async def get_breakers(call: Call) -> Reply:
     snapshot = call.proxy.changes.store.snapshot
     now = int(asyncio.get_running_loop().time() * MILLION)
     views = [
-        _view(rule, number, planned.fault.figures, now, limit)
+        _view(rule, number, _kept(rule, number, planned.fault.figures, snapshot.version), now, limit)
         for rule in snapshot.by_name.values()
         for number, planned in enumerate(rule.rule.faults)
         if planned.fault.figures is not None
@@ -67,29 +67,35 @@ def _patched(rule: Rule, patch: dict[str, Any]) -> Rule:
     return parse_rule(written, rule.place.source if of_file else SOURCE, api=not of_file)
 
 
-def _view(rule: CompiledRule, number: int, figures: Figures, now: int, limit: int) -> BreakerView:
+def _kept(rule: CompiledRule, number: int, figures: Figures, version: int) -> Breakers:
+    """Give what the rule keeps, or where nobody has asked yet what it would keep."""
     kept = rule.state.faults[number].breakers
     if kept is None:
-        kept = Breakers(rule.name, figures)  # nobody has asked it yet
+        return Breakers(rule.name, figures)
+    kept.take(figures, version)  # those that nobody has met yet
+    return kept
+
+
+def _view(rule: CompiledRule, number: int, kept: Breakers, now: int, limit: int) -> BreakerView:
     found = kept.look(now)
     return BreakerView(
         rule=rule.name,
         fault=number,
         enabled=rule.enabled,
-        figures=show_figures(figures),
+        figures=show_figures(kept.figures),
         admitted=kept.admitted,
         refused=kept.refused,
         transitions=dict(zip(STATES, kept.journal.counts, strict=True)),
         keys_in_all=len(found),
         evicted=kept.evicted,
-        keys=[_key(b, figures, now) for b in found[:limit]],
+        keys=[_key(b, kept, now) for b in found[:limit]],
     )
 
 
-def _key(b: Breaker, figures: Figures, now: int) -> BreakerKey:
+def _key(b: Breaker, kept: Breakers, now: int) -> BreakerKey:
     return BreakerKey(
         key=b.key.decode("utf-8", "backslashreplace"),
-        state=STATES[b.state if figures.force < 0 else figures.force],
+        state=STATES[kept.state_of(b)],
         seconds=round((now - b.since) / MILLION, 3),
         calls=b.window.calls,
         failures=b.window.failures,

@@ -276,10 +276,11 @@ def _breakers(snapshot: Snapshot) -> list[Family]:
     counts: tuple[Counts, Counts, Counts] = ({}, {}, {})
     for number, rule in enumerate(snapshot.rules):
         name = rule.name if number < RULE_SERIES else OTHER
-        for fault in rule.state.faults:
-            kept = fault.breakers
-            if kept is None:
+        for planned, state in zip(rule.rule.faults, rule.state.faults, strict=True):
+            kept, figures = state.breakers, planned.fault.figures
+            if kept is None or figures is None:
                 continue
+            kept.take(figures, snapshot.version)  # a state may be forced that nobody has met yet
             _count(counts[0], name, STATES, kept.states())
             _count(counts[1], name, STATES, kept.journal.counts)
             _count(counts[2], name, ("admitted", "refused"), [kept.admitted, kept.refused])

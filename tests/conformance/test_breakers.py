@@ -7,14 +7,12 @@ import subprocess
 from pathlib import Path
 from random import Random
 
-import pytest
-
 from benchmarks.install_peers import GOBREAKER, find_go
 from benchmarks.load.places import PEERS
 from rules.breakers import figures as of
 from rules.breakers.figures import MILLION, OFF, Figures
 from tests.conformance.breakers.oracle import Run, compare, run_ours
-from tests.support.need import need
+from tests.support.need import need, not_fetched
 
 TRACES = 400
 HERE = Path(__file__).parent / "breakers"
@@ -55,7 +53,7 @@ def test_resilience4j() -> None:
     java = need("java")
     jars = PEERS / "resilience4j"
     if not list(jars.glob("resilience4j-circuitbreaker-*.jar")):
-        pytest.skip("resilience4j is not installed (python -m benchmarks.install_peers)")
+        not_fetched("resilience4j")
     runs: list[Run] = []
     for seed in range(TRACES):
         dice = Random(seed)
@@ -72,9 +70,7 @@ def test_resilience4j() -> None:
 
 
 def test_gobreaker(tmp_path: Path) -> None:
-    go = find_go()
-    if not go:
-        pytest.skip("go is not installed")
+    go = find_go() or need("go")
     runs: list[Run] = []
     for seed in range(TRACES):
         dice = Random(seed)
@@ -100,7 +96,7 @@ def build_gobreaker(go: str, folder: Path) -> Path:
 
     found = run("mod", "download", "-json", GOBREAKER)
     if found.returncode != 0:
-        pytest.skip("gobreaker is not installed (python -m benchmarks.install_peers)")
+        not_fetched("gobreaker")
     where = json.loads(found.stdout)["Dir"]
     copy = folder / "gobreaker"
     copy.mkdir()

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from typing import NoReturn
 
 import pytest
 
@@ -19,3 +20,13 @@ def need(tool: str) -> str:
     if path is None:
         pytest.skip(f"{tool} is not installed")
     return path
+
+
+def step_aside(what: str) -> NoReturn:
+    """Skip the test for something that is no command: ``what`` says in a few words what is missing."""
+    pytest.skip(what)
+
+
+def not_fetched(name: str) -> NoReturn:
+    """Skip the test for a peer that must be fetched."""
+    step_aside(f"{name} is not installed (python -m benchmarks.install_peers)")

@@ -10,9 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from benchmarks.load.subjects.envoy import find
+from tests.support.need import not_fetched
 from tests.support.process import Process, free_port, listening
 
 _TYPES = "type.googleapis.com/envoy.extensions.filters."
@@ -88,7 +87,7 @@ def envoy(folder: Path, outliers: list[dict[str, Any]]) -> Iterator[int]:
     """Run Envoy; gives its port."""
     program = find()
     if not program:
-        pytest.skip("Envoy is not installed (python -m benchmarks.install_peers)")
+        not_fetched("Envoy")
     with told_upstream() as upstream:
         port = free_port()
         written = folder / "envoy.json"

@@ -68,6 +68,7 @@ def test_it_shows_one_and_says_where_there_is_none(proxy: Proxy) -> None:
 
 def test_it_holds_a_state_and_lets_go(proxy: Proxy) -> None:
     assert run("breakers", "asked", "--force", "closed")[:2] == (0, "asked: forced closed\n")
+    assert proxy.metric("misrule_breakers", rule="asked", state="closed") == 1
     assert get(proxy)[0] == 502
     assert "gobreaker (forced)" in run("breakers")[1]
     assert run("breakers", "asked", "--force", "none")[:2] == (0, "asked: works by itself\n")

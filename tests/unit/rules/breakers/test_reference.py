@@ -4,6 +4,7 @@ from random import Random
 
 import pytest
 
+from rules.breaker_params import show_figures
 from rules.breakers import figures as of
 from rules.breakers.figures import PROFILES, STATES, Figures
 from rules.breakers.keeper import Breakers, Pass
@@ -55,14 +56,14 @@ def run(figures: Figures, steps: list[Step], start: int) -> int:
                 passed.drop(now)
                 model.give_up(call)
         b = breakers.keys[b""]
-        assert STATES[b.state] == model.state, (number, step, vars(figures))
+        assert STATES[b.state] == model.state, (number, step, show_figures(figures))
         if model.state == "closed" and not isinstance(model, Outliers):
             if figures.profile != of.GOBREAKER:  # its cycles begin with a call, not with a look
                 b.window.move(now)
             counted = model.counted() if model.outcomes else []
             seen = (b.window.calls, b.window.failures, b.window.slow)
             wanted = (len(counted), sum(o.failed for o in counted), sum(o.slow for o in counted))
-            assert seen == wanted, (number, step, vars(figures))
+            assert seen == wanted, (number, step, show_figures(figures))
     return sum(breakers.journal.counts)
 
 
