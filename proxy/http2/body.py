@@ -43,6 +43,12 @@ class StreamBody(BodyReader):
     def trailer(self, name: bytes) -> bytes | None:
         return None if self.block is None else self.block.get(name)
 
+    def pass_end(self) -> None:
+        """Note that the end was passed on, with all that came before it."""
+        self.ended = True
+        self.done = True
+        self.piece = b""  # what came last has gone on already
+
     def change_status(self, status: bytes, message: bytes) -> None:
         self.block = with_status(Block.of([]) if self.block is None else self.block, status, message)
         self.trailers = lines_of(self.block)

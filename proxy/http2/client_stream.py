@@ -68,7 +68,7 @@ class ClientStream(ClientSide):
         if upstream is not None:
             upstream.body(piece)
         if ended:
-            incoming.ended = incoming.done = True
+            incoming.pass_end()
             request_body.finish(ex, incoming)
         else:
             self._credit()

@@ -124,7 +124,7 @@ class UpstreamStream(UpstreamSide):
             response_body.piece(ex, piece)
             self._credit()
             return
-        incoming.ended = incoming.done = True
+        incoming.pass_end()
         if ex.response_shaping is None:
             ex.client.last(piece)
         else:
@@ -138,7 +138,7 @@ class UpstreamStream(UpstreamSide):
         direct = ex is not None and ex.plan is None and incoming.empty and self._flows(ex)
         incoming.end(trailers)
         if direct and ex is not None:
-            incoming.done = True
+            incoming.pass_end()
             response_body.finish(ex, incoming)
         else:
             self.go_on_reading()

@@ -1,0 +1,88 @@
+"""Content over HTTP/2 goes straight on where nothing holds it: each byte once, behind what had to wait."""
+
+import h11
+import pytest
+from h2.events import DataReceived
+
+from proxy.net.pool import HTTP1
+from tests.support.h2_stage import GRPC_OK, Http2Stage, message
+
+OK = [(":status", "200")]
+
+
+async def test_an_upload_that_waited_first_reaches_an_http1_upstream_whole() -> None:
+    on = Http2Stage()
+    on.upstream.protocol = HTTP1
+    client = on.peer()
+    sid = client.ask("/", ("content-length", "9"), end=False)
+    client.say(sid, b"abc")  # no connection stands yet: it waits
+    upstream = await on.connected()
+    client.say(sid, b"def")
+    client.say(sid, b"ghi", end=True)
+    assert upstream.taken().endswith(b"\r\n\r\nabcdefghi")
+    upstream.gives(b"HTTP/1.1 204 No Content\r\n\r\n")
+    assert client.sync().fields(sid)[":status"] == "204"
+
+
+async def test_an_upload_of_unknown_length_is_chunked_whole() -> None:
+    on = Http2Stage()
+    on.upstream.protocol = HTTP1
+    client = on.peer()
+    sid = client.ask("/", end=False)
+    client.say(sid, b"abc")
+    upstream = await on.connected()
+    client.say(sid, b"def", end=True)
+    reader = h11.Connection(h11.SERVER)
+    reader.receive_data(upstream.taken())
+    assert isinstance(reader.next_event(), h11.Request)
+    body = b""
+    while isinstance(event := reader.next_event(), h11.Data):
+        body += event.data
+    assert body == b"abcdef"
+    assert isinstance(event, h11.EndOfMessage)
+
+
+@pytest.mark.parametrize("trailers", [False, True])
+async def test_an_answer_that_waited_first_arrives_whole(trailers: bool) -> None:
+    on = Http2Stage()
+    client = on.client()
+    client.gives(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+    server = await on.server()
+    sid = server.sync().requests()[0]
+    server.head(sid, OK)
+    client.protocol.pause_writing()
+    server.say(sid, b"abc")
+    server.say(sid, b"def")  # waits until the client has caught up
+    client.protocol.resume_writing()
+    server.say(sid, b"ghi", end=not trailers)
+    if trailers:
+        server.head(sid, [("x-after", "1")], end=True)
+    reader = h11.Connection(h11.CLIENT)
+    reader.send(h11.Request(method="GET", target="/", headers=[("host", "a")]))
+    reader.receive_data(client.taken())
+    assert isinstance(reader.next_event(), h11.Response)
+    body = b""
+    while isinstance(event := reader.next_event(), h11.Data):
+        body += event.data
+    assert body == b"abcdefghi"
+    assert isinstance(event, h11.EndOfMessage)
+    assert [tuple(pair) for pair in event.headers] == ([(b"x-after", b"1")] if trailers else [])
+
+
+async def test_messages_of_a_call_pass_in_order_both_ways() -> None:
+    on = Http2Stage()
+    client = on.peer()
+    sid = client.call(b"one", end=False)  # waits for the connection
+    server = await on.both(client)
+    client.say(sid, message(b"two"))
+    client.say(sid, message(b"three"), end=True)
+    call = server.sync().requests()[0]
+    assert server.body(call) == message(b"one") + message(b"two") + message(b"three")
+    server.head(call, GRPC_OK)
+    for text in (b"a", b"b", b"c"):
+        server.say(call, message(text))
+        assert client.sync().body(sid).endswith(message(text))
+    server.done(call)
+    assert client.sync().fields(sid)["grpc-status"] == "0"
+    assert len(client.came(DataReceived, sid)) == 3
+    assert client.ended(sid)
