@@ -21,6 +21,8 @@ from rules.breakers.policies import GobreakerPolicy, Policy, PollyPolicy, Resili
 from rules.breakers.windows import CYCLES
 
 MOST_KEYS: Final = 1000  # the one that was asked for longest ago makes room for another
+MOST_CELLS: Final = 1_000_000  # of the windows of all keys: large windows have fewer keys
+LEAST_KEYS: Final = 8
 FORCED: Final = "forced"
 RELEASED: Final = "released"
 
@@ -119,7 +121,8 @@ class Breakers:
         """Find the breaker of a key, or make it; the order of the keys is that of their last use."""
         b = self.keys.pop(key, None)
         if b is None:
-            if len(self.keys) >= MOST_KEYS:
+            most = most_keys(self.figures)
+            while len(self.keys) >= most:
                 self.evicted += 1
                 del self.keys[next(iter(self.keys))]
             b = Breaker(key, self.figures, now, self.journal)
@@ -179,3 +182,9 @@ class Breakers:
         self.admitted = 0
         self.refused = 0
         self.evicted = 0
+
+
+def most_keys(figures: Figures) -> int:
+    """Say how many keys a breaker has at most, so that its windows together are bounded."""
+    cells = figures.window_calls + 3 * figures.window_buckets
+    return max(LEAST_KEYS, min(MOST_KEYS, MOST_CELLS // cells))

@@ -1,6 +1,7 @@
 """breaker: what the caller of a circuit breaker sees."""
 
-from typing import ClassVar
+from hashlib import blake2b
+from typing import ClassVar, Final
 
 from rules.actions import Action, Answer, Consult, Nothing
 from rules.breaker_params import BREAKER_FIELDS, read_answers, read_figures
@@ -10,6 +11,8 @@ from rules.facts import Facts
 from rules.fault import Fault
 from rules.phases import REQUEST_HEAD
 from rules.records import Record, Values
+
+LONGEST_KEY: Final = 128  # bytes of a header's value; of longer ones the rest is hashed
 
 
 class BreakerFault(Fault):
@@ -48,6 +51,8 @@ class BreakerFault(Fault):
             if not found or not found[0]:
                 return Nothing()
             key = found[0]
+            if len(key) > LONGEST_KEY:  # what clients send is not kept whole
+                key = key[:LONGEST_KEY] + b"#" + blake2b(key, digest_size=16).hexdigest().encode()
         elif self.per == "upstream":
             key = facts.upstream.encode()
         elif self.per == "route":

@@ -147,6 +147,19 @@ def test_the_key(per: str, key: bytes) -> None:
     assert consult(f"{{breaker: {{profile: envoy, per: {per}}}}}", facts()).key == key
 
 
+def test_a_long_key_is_not_kept_whole() -> None:
+    keys = []
+    for end in (b"a", b"b", b"b"):
+        asked = facts()
+        asked.headers = {b"x-tenant": [b"x" * 60_000 + end]}
+        keys.append(consult("{breaker: {profile: envoy, per: 'header:x-tenant'}}", asked).key)
+    assert keys[0] != keys[1] == keys[2]
+    assert len(keys[0]) == 128 + 1 + 32
+    whole = facts()
+    whole.headers = {b"x-tenant": [b"x" * 128]}
+    assert consult("{breaker: {profile: envoy, per: 'header:x-tenant'}}", whole).key == b"x" * 128
+
+
 def test_without_the_header_there_is_no_breaker() -> None:
     fault = read("{breaker: {profile: envoy, per: 'header:x-other'}}")
     assert fault.header == b"x-other"

@@ -3,7 +3,7 @@
 from rules.breakers import figures as of
 from rules.breakers.breaker import IS_OPEN, MOST_TRANSITIONS, NO_TRIAL_LEFT
 from rules.breakers.figures import CLOSED, HALF_OPEN, MILLION, OPEN, Figures
-from rules.breakers.keeper import MOST_KEYS, Breakers
+from rules.breakers.keeper import MOST_KEYS, Breakers, most_keys
 
 
 def figures(force: int = of.FORCED_NOT) -> Figures:
@@ -35,6 +35,20 @@ def test_keys_are_bounded() -> None:
     assert (len(breakers.keys), breakers.evicted) == (MOST_KEYS, 10)
     assert b"first" in breakers.keys
     assert b"0" not in breakers.keys
+
+
+def test_large_windows_have_fewer_keys() -> None:
+    large = figures()
+    large.profile, large.window_calls = of.HYSTRIX, 100_000
+    assert most_keys(figures()) == MOST_KEYS
+    breakers = Breakers("a", figures())
+    for number in range(20):
+        breakers.admit(b"%d" % number, 0)
+    breakers.take(large, 1)
+    assert most_keys(large) == 9
+    breakers.admit(b"new", 0)
+    assert len(breakers.keys) == 9
+    assert b"19" in breakers.keys
 
 
 def test_news_are_told_once_and_bounded() -> None:
