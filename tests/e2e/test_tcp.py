@@ -272,16 +272,6 @@ def test_faults_leave_other_listeners_and_upstreams_alone(front: Proxy) -> None:
 # --- where the upstream is not to be had
 
 
-def test_refused_shows_as_fin(launch: Launch) -> None:
-    gone = Scripted()
-    gone.close()
-    front = launch(gone.address, listener={"protocol": "tcp"}, access="all")
-    with Wire.to(front.address) as wire:
-        assert wire.rest() == (b"", FIN)
-    assert front.failures("connect_refused") == 1
-    assert front.metric("misrule_requests_total", code="none") == 1
-
-
 def test_another_address_is_tried(launch: Launch, peer: Peer) -> None:
     gone = Scripted()
     gone.close()
@@ -289,27 +279,6 @@ def test_another_address_is_tried(launch: Launch, peer: Peer) -> None:
     for _ in range(4):
         with greeted(front):
             pass
-
-
-def test_a_full_pool_shows_as_fin_after_the_wait(launch: Launch, peer: Peer) -> None:
-    options = {"protocol": "tcp", "pool": {"max_connections": 1}, "timeouts": {"connect": "300ms"}}
-    front = launch(peer.address, listener={"protocol": "tcp"}, upstream_options=options)
-    with greeted(front):
-        begun = time.monotonic()
-        with Wire.to(front.address) as late:
-            assert late.rest() == (b"", FIN)
-        assert time.monotonic() - begun >= 0.3
-    assert front.failures("pool_exhausted") == 1
-    eventually(lambda: front.metric("misrule_upstream_connections_open") == 0, what="the place is free")
-    with greeted(front):
-        pass
-
-
-def test_idle_connections_end(launch: Launch, peer: Peer) -> None:
-    front = launch(peer.address, listener={"protocol": "tcp", "timeouts": {"idle": "400ms"}})
-    with greeted(front) as wire:
-        assert wire.rest() == (b"", RESET)
-    assert front.failures("tunnel_idle") == 1
 
 
 def test_what_is_open_is_waited_for_when_the_proxy_stops(launch: Launch, peer: Peer) -> None:
