@@ -9,8 +9,10 @@ from rules.faults.close import CloseFault
 from rules.faults.connect import ConnectFault
 from rules.faults.delay import DelayFault
 from rules.faults.dns import DnsFault
+from rules.faults.drip import DripFault
 from rules.faults.grpc import GrpcFault
 from rules.faults.http2 import Http2Fault
+from rules.faults.loss import LossFault
 from rules.faults.reset import ResetFault
 from rules.faults.stall import StallFault
 from rules.faults.throttle import ThrottleFault
@@ -27,6 +29,8 @@ FAULTS: Final[dict[str, type[Fault]]] = {
     "http2": Http2Fault,
     "tls": TlsFault,
     "throttle": ThrottleFault,
+    "drip": DripFault,
+    "loss": LossFault,
     "truncate": TruncateFault,
     "breaker": BreakerFault,
     "dns": DnsFault,
@@ -35,5 +39,5 @@ FAULTS: Final[dict[str, type[Fault]]] = {
 
 # Kinds that the rule language has and this version does not: their error says so.
 LATER: Final = (
-    "drip", "loss", "corrupt", "rewrite", "duplicate", "limit",
+    "corrupt", "rewrite", "duplicate", "limit",
 )  # fmt: skip

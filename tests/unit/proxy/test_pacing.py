@@ -251,6 +251,57 @@ async def test_it_is_a_row_of_two_where_two_rules_say_so() -> None:
     assert (injected(stage), injected(stage, "s")) == ([1], [1])
 
 
+# --- drip and loss, which differ by their gates alone
+
+
+async def test_drops() -> None:
+    stage = Stage(rules("drip: {bytes: 100, every: 10ms}"))
+    client, upstream = await answered(stage, LONG + BODY)
+    assert body_of(client.taken()) == BODY[:100]
+    paused = [upstream.paused]
+    stage.timers.advance(0.085)
+    assert client.written == [BODY[at : at + 100] for at in range(100, 900, 100)]
+    stage.timers.advance(0.005)
+    assert client.taken() == BODY[100:]
+    assert [*paused, upstream.paused] == [True, False]
+    assert injected(stage) == [1]
+
+
+async def test_a_body_of_one_drop_is_not_concerned() -> None:
+    stage = Stage(rules("drip: {bytes: 1000, every: 10ms}"))
+    client, _ = await answered(stage, LONG + BODY)
+    assert body_of(client.taken()) == BODY
+    assert injected(stage) == [0]
+
+
+async def test_the_same_segments_are_lost_with_the_same_seed() -> None:
+    whole = bytes(200_000)
+    seen = []
+    for seed in (1, 1, 2):
+        stage = Stage(rules("loss: {percent: 10}", more=f"sample: {{seed: {seed}}},"))
+        head = b"HTTP/1.1 200 OK\r\ncontent-length: 200000\r\n\r\n"
+        client, _ = await answered(stage, head + whole)
+        sizes = [len(body_of(client.taken()))]
+        for _ in range(200):
+            stage.timers.advance(0.1)
+            sizes.append(len(client.taken()))
+        assert sum(sizes) == 200_000
+        assert injected(stage) == [1]
+        stalls = [size for size in sizes if size]
+        assert all(size % 1460 == 0 for size in stalls[:-1])  # it stalls between segments
+        assert 5 < len(stalls) < 30
+        seen.append(sizes)
+    assert seen[0] == seen[1] != seen[2]
+
+
+async def test_where_nothing_is_lost_nothing_is_counted() -> None:
+    stage = Stage(rules("loss: 0"))
+    client, _ = await answered(stage, LONG + BODY)
+    assert body_of(client.taken()) == BODY
+    assert injected(stage) == [0]
+    assert stage.timers.armed == 0
+
+
 # --- HTTP/2
 
 

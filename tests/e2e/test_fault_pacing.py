@@ -1,0 +1,51 @@
+"""drip and loss: what real clients get, and when."""
+
+import time
+from itertools import pairwise
+
+import pytest
+
+from tests.support.clients import CLIENTS, Call, ask
+from tests.support.proxy import Proxy, rule
+from tests.support.scripted import Scripted, filling
+from tests.support.upstreams import Corpus
+from tests.support.wire import Wire, get
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_drip(proxy: Proxy, client: str) -> None:
+    proxy.put(rule("drops", {"drip": {"bytes": 10, "every": "5ms"}}))
+    seen = ask(client, Call(f"{proxy.url}/bytes/1000"))
+    assert (seen.status, seen.body, seen.trouble) == (200, filling(1000), "")
+    assert 0.495 <= seen.seconds < 5.0
+
+
+def test_drops_come_alone(proxy: Proxy) -> None:
+    proxy.put(rule("drops", {"drip": {"bytes": 1, "every": "20ms"}}))
+    with Wire.to(proxy.address) as wire:
+        wire.send(get("/bytes/20"))
+        assert wire.read_head().status == 200
+        came: list[float] = []
+        for _ in range(20):
+            wire.take(1)
+            came.append(time.monotonic())
+    assert came[-1] - came[0] >= 0.3
+    gaps = [later - earlier for earlier, later in pairwise(came)]
+    assert sum(gap > 0.005 for gap in gaps) >= 8  # a busy reader may find a few together
+
+
+def test_drip_of_an_upload(proxy: Proxy, shop: Scripted, corpus: Corpus) -> None:
+    proxy.put(rule("drops", {"drip": {"bytes": 1000, "every": "5ms", "direction": "request"}}))
+    seen = ask("curl", Call(f"{proxy.url}/echo", "POST", file=corpus.path(65_536), chunked=True))
+    assert (seen.length, seen.sha256) == (65_536, corpus.sha256(65_536))
+    assert seen.seconds >= 65 * 0.005
+
+
+@pytest.mark.parametrize("client", ["curl", "node", "httpx"])
+def test_loss(proxy: Proxy, client: str) -> None:
+    """A hundred segments, of which the same ones are lost each time: the seed says so."""
+    proxy.put(rule("lossy", {"loss": {"percent": 10, "rto": "50ms"}}, sample={"sticky": "path"}))
+    seen = [ask(client, Call(f"{proxy.url}/bytes/146000")) for _ in range(2)]
+    assert [(one.status, one.length, one.trouble) for one in seen] == [(200, 146_000, "")] * 2
+    assert all(0.1 <= one.seconds < 10.0 for one in seen)
+    assert proxy.injections(rule="lossy", fault="loss") == 2
