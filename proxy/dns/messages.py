@@ -125,6 +125,8 @@ def told(query: Query, addresses: list[str], ttl: int) -> bytes:
 def changed(query: Query, packet: bytes, ttl: int, partial: bool) -> bytes | None:
     """Give the answer with this TTL on each record (-1: as they are), or half of the records asked for.
 
+    It is always the same half, however the resolver turns their order: the first in RFC 4034's (section 6.3).
+
     None: nothing of it would change, as there are no records, or only one.
     """
     try:
@@ -138,7 +140,7 @@ def changed(query: Query, packet: bytes, ttl: int, partial: bool) -> bytes | Non
                 records.ttl = ttl
                 acted = True
             if partial and section is answer.answer and dns.rdatatype.to_text(records.rdtype) == query.kind:
-                for one in list(records)[(len(records) + 1) // 2 :]:
+                for one in sorted(records)[(len(records) + 1) // 2 :]:
                     records.remove(one)  # type: ignore[no-untyped-call]
                     acted = True
     return answer.to_wire(max_size=65535) if acted else None

@@ -261,9 +261,10 @@ def test_times_to_live(names: Names, ttl: int) -> None:
 
 def test_partial_record_sets(names: Names) -> None:
     names.put({"dns": "partial"})
-    assert len(names.found("many.test")) == 4
+    for _ in range(5):  # the resolver turns their order
+        assert sorted(names.found("many.test")) == [f"192.0.2.{n}" for n in range(1, 5)]
     assert len(names.found("shop.test")) == 1
-    assert names.proxy.injections(rule="r") == 1  # one record is no set to take from
+    assert names.proxy.injections(rule="r") == 5  # one record is no set to take from
 
 
 @pytest.mark.parametrize(

@@ -30,15 +30,15 @@ class Resolver:
     ``down``: it says nothing at all.  ``asked`` has (name, type, transport) of each question.
     """
 
-    def __init__(self, zone: Zone, ttl: int = 60) -> None:
+    def __init__(self, zone: Zone, ttl: int = 60, host: str = "127.0.0.1", port: int = 0) -> None:
         self.zone = zone
         self.ttl = ttl
         self.down = False
         self.asked: list[tuple[str, str, str]] = []
         self.shape: Callable[[dns.message.Message], None] | None = None  # the last word on an answer
-        self._stream = _Server(("127.0.0.1", 0), _Stream)
+        self._stream = _Server((host, port), _Stream)
         self.port = self._stream.server_address[1]
-        self._packets = _Packets(("127.0.0.1", self.port), _Packet)
+        self._packets = _Packets((host, self.port), _Packet)
         self._servers = (self._stream, self._packets)
         for server in self._servers:
             server.resolver = self
