@@ -66,24 +66,25 @@ class DnsListener:
         for task in list(self._under_way):
             task.cancel()
 
-    def take(self, packet: bytes, source: str, stream: bool, reply: Reply) -> None:
-        """Begin with one packet of a client."""
+    def take(self, packet: bytes, source: str, stream: bool, reply: Reply) -> "asyncio.Task[None] | None":
+        """Begin with one packet of a client; gives what is under way by that, if anything."""
         try:
             query = messages.read(packet)
         except BadQuery as bad:
             self.cells.count("malformed")
             if bad.reply is not None:
                 reply(bad.reply)
-            return
+            return None
         if len(self._under_way) >= MOST:
             self.cells.count("dropped")
-            return
-        self._spawn(self._serve(query, source, stream, reply))
+            return None
+        return self._spawn(self._serve(query, source, stream, reply))
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = asyncio.get_running_loop().create_task(work)
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
+        return task
 
     async def _serve(self, query: Query, source: str, stream: bool, reply: Reply) -> None:
         try:
@@ -273,6 +274,7 @@ class _Stream(asyncio.Protocol):
         self._listener = listener
         self._transport: Any = None
         self._had = b""
+        self._asked = 0  # questions under way
         self._source = ""
         self._idle: asyncio.TimerHandle | None = None
 
@@ -297,7 +299,10 @@ class _Stream(asyncio.Protocol):
             if len(self._had) < end:
                 break
             packet, self._had = self._had[2:end], self._had[end:]
-            self._listener.take(packet, self._source, True, self._reply)
+            task = self._listener.take(packet, self._source, True, self._reply)
+            if task is not None:
+                self._asked += 1
+                task.add_done_callback(self._answered)
         self._rest()
 
     def close(self) -> None:
@@ -315,10 +320,23 @@ class _Stream(asyncio.Protocol):
     def _reply(self, answer: bytes) -> None:
         if not self._transport.is_closing():
             self._transport.write(len(answer).to_bytes(2, "big") + answer)
+
+    def _answered(self, _: object) -> None:
+        self._asked -= 1
+        if not self._transport.is_closing():
             self._rest()
 
     def _rest(self) -> None:
         """Begin to count the time without a question anew."""
         if self._idle is not None:
             self._idle.cancel()
-        self._idle = asyncio.get_running_loop().call_later(IDLE, self.close)
+            self._idle = None
+        if not self._asked:
+            self._idle = asyncio.get_running_loop().call_later(IDLE, self._gone_quiet)
+
+    def _gone_quiet(self) -> None:
+        """End the connection; what the client has not read in all that time it does not want."""
+        if self._transport.get_write_buffer_size():
+            self._transport.abort()
+        else:
+            self.close()

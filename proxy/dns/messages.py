@@ -12,6 +12,7 @@ import dns.rdatatype
 import dns.rrset
 
 HEADER: Final = 12  # bytes of a message's header
+LABEL: Final = 63  # bytes of a label at most; what is beyond is a pointer (RFC 1035, section 4.1.4)
 PAYLOAD: Final = 1232  # what we take over UDP ourselves: fits any path unfragmented (dnsflagday.net, 2020)
 OLD_PAYLOAD: Final = 512  # what a client takes that does not speak EDNS (RFC 1035, section 4.2.1)
 TTL: Final = 60  # of addresses that a rule says without a TTL
@@ -67,7 +68,7 @@ def read(packet: bytes) -> Query:
         message = dns.message.from_wire(packet)
     except (dns.exception.DNSException, ValueError, IndexError, OverflowError):
         raise BadQuery(_bare(packet, dns.rcode.FORMERR)) from None
-    if len(message.question) != 1:
+    if len(message.question) != 1 or not question_end(packet):
         raise BadQuery(_bare(packet, dns.rcode.FORMERR))
     if message.edns > 0:
         raise BadQuery(_reply(message, dns.rcode.BADVERS).to_wire())
@@ -75,9 +76,11 @@ def read(packet: bytes) -> Query:
 
 
 def question_end(packet: bytes) -> int:
-    """Give where the one question of a well-formed query ends: names in it are not compressed."""
+    """Give where the one question ends, 0 where its name points elsewhere: there is nothing to point at."""
     at = HEADER
     while packet[at]:
+        if packet[at] > LABEL:
+            return 0
         at += packet[at] + 1
     return at + 5
 

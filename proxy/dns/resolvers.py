@@ -7,7 +7,8 @@ import random
 from collections.abc import Sequence
 from typing import Final
 
-from proxy.config import split_address
+from proxy.config import is_loopback, split_address
+from proxy.config.addresses import WILDCARDS
 from proxy.dns.messages import Query
 
 TIMEOUT: Final = 2.0  # seconds for one resolver to answer
@@ -31,7 +32,12 @@ class Resolvers:
         """Give whom to ask, in order."""
         if self._path:
             self._look()
-        return [place for place in self._places if place != self.own]
+        return [place for place in self._places if not self._is_own(place)]
+
+    def _is_own(self, place: Place) -> bool:
+        if self.own is None or place[1] != self.own[1]:
+            return False
+        return place[0] == self.own[0] or (self.own[0] in WILDCARDS and is_loopback(f"{place[0]}:{place[1]}"))
 
     def _look(self) -> None:
         """Read the file again if it is another one than before."""
