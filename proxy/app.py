@@ -253,6 +253,7 @@ class App:
             for endpoint in endpoints:
                 endpoint.credentials = credentials
         for endpoint in endpoints:
+            endpoint.keepalive = config.timeouts.keepalive or 0.0
             if not endpoint.path and not is_address(endpoint.host):
                 endpoint.names = self._naming.names()
         self.worker.upstreams[config.name] = Upstream(
@@ -286,6 +287,8 @@ class App:
                 self.addresses[config.name] = config.address
             else:
                 bound = sockets.bind(*split_address(config.address))
+                if config.timeouts.keepalive is not None:
+                    sockets.keep_alive(bound, config.timeouts.keepalive)
                 server = await loop.create_server(door.protocol, sock=bound, backlog=_BACKLOG)
                 self.addresses[config.name] = _name_of(bound)
         except OSError as error:

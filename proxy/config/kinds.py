@@ -147,6 +147,7 @@ KINDS: Final[dict[str, Param[Any]]] = {
     "listener_protocol": words("auto", "http", "http1", "http2", "tcp"),
     "log_format": words("json", "text"),
     "name": NAME,
+    "probing": Duration(low=1.0, high=32767.0),  # what Linux takes for TCP_KEEPIDLE
     "paths": ListOf(FILE, single=True),
     "resolvers": Resolvers(),
     "header_texts": HEADERS,

@@ -57,6 +57,10 @@ class ListenerTimeouts(Struct, frozen=True):
     drain: Annotated[
         float, option("duration", "How long a request body is still read after an early answer")
     ] = 30.0
+    keepalive: Annotated[
+        float | None,
+        option("probing", "After such a silence the kernel asks whether the client is there; absent: never"),
+    ] = None
 
 
 class RouteMatch(Struct, frozen=True):
@@ -152,6 +156,13 @@ class UpstreamTimeouts(Struct, frozen=True):
     idle: Annotated[float, option("duration", "An answer in which nothing moves, or an idle connection")] = (
         300.0
     )
+    keepalive: Annotated[
+        float | None,
+        option(
+            "probing",
+            "After such a silence the kernel asks whether it is still there; absent: never",
+        ),
+    ] = None
 
 
 class PoolConfig(Struct, frozen=True):

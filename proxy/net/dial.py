@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from proxy import errors
 from proxy.errors import Failure
+from proxy.net import sockets
 from proxy.net.identity import Credentials, upstream_failure
 from proxy.net.pool import AUTO, Endpoint
 from proxy.net.tls import Handshake, TlsTransport
@@ -67,10 +68,14 @@ async def _connect(
     made = _Made(protocol)
     if endpoint.path:
         await loop.create_unix_connection(made.protocol, endpoint.path)
-    elif len(addresses) == 1:
-        await loop.create_connection(made.protocol, addresses[0], endpoint.port)
+        return
+    if len(addresses) == 1:
+        connected: Any = await loop.create_connection(made.protocol, addresses[0], endpoint.port)
     else:
-        await loop.create_connection(made.protocol, sock=await _race(loop, addresses, endpoint.port))
+        sock = await _race(loop, addresses, endpoint.port)
+        connected = await loop.create_connection(made.protocol, sock=sock)
+    if endpoint.keepalive > 0.0:
+        sockets.keep_alive(sockets.raw(connected[0]), endpoint.keepalive)
 
 
 async def _race(loop: asyncio.AbstractEventLoop, addresses: list[str], port: int) -> socket.socket:

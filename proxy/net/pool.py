@@ -59,6 +59,7 @@ class Endpoint:
         "healthy",
         "host",
         "idle",
+        "keepalive",
         "names",
         "number",
         "path",
@@ -73,6 +74,7 @@ class Endpoint:
         self.host: str = host
         self.port: int = port
         self.path: str = path  # not empty: a Unix socket
+        self.keepalive: float = 0.0  # seconds of silence before it is asked whether it is there, 0: never
         self.weight: int = weight
         self.names: Names | None = None  # who knows the addresses of `host`; None: it is an address
         self.credentials: Credentials | None = None  # with which it is spoken to over TLS

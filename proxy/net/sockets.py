@@ -10,6 +10,7 @@ import sys
 from fcntl import ioctl
 from typing import Any, Final
 
+_PROBES: Final = 3  # lost answers after which a peer counts as gone
 _LINGER_ZERO: Final = struct.pack("ii", 1, 0)
 _SIOCOUTQ: Final = 0x5411
 _LINUX: Final = sys.platform == "linux"
@@ -31,6 +32,20 @@ def bind(host: str, port: int) -> socket.socket:
         bound.close()
         raise
     return bound
+
+
+def keep_alive(sock: Any, seconds: float) -> None:
+    """Have the kernel ask a peer that was silent for ``seconds`` whether it is there; no answer ends it.
+
+    What a listening socket accepts inherits this (Linux).
+    """
+    if sock is None or sock.family == socket.AF_UNIX:
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if _LINUX:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, int(seconds))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, int(seconds) // _PROBES))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _PROBES)
 
 
 def raw(transport: asyncio.BaseTransport) -> Any:

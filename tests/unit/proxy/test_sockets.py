@@ -133,3 +133,15 @@ def test_a_peer_that_cannot_be_asked_after() -> None:
     closed = socket.socket()
     closed.close()
     assert sockets.peer_gone(of(closed)) == (sys.platform == "linux")
+
+
+def test_silent_peers_are_asked_whether_they_are_there() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        sockets.keep_alive(listening, 90.0)
+        with socket.create_connection(listening.getsockname()):
+            taken, _ = listening.accept()
+            with taken:  # what is accepted inherits it
+                assert taken.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+                names = ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT")
+                found = [taken.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name in names]
+                assert found == [90, 30, 3]
