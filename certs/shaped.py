@@ -266,7 +266,9 @@ def _show(context: SSL.Context, terms: Terms) -> None:
     context.use_certificate(first)
     for certificate in rest:
         context.add_extra_chain_cert(certificate)
-    key = load_pem_private_key(terms.key_pem, None)
+    # The key is our own, or was checked when its file was read.  To check an RSA key anew, for each leaf that
+    # has it, would take some 10 ms of the loop.
+    key = load_pem_private_key(terms.key_pem, None, unsafe_skip_rsa_key_validation=True)
     context.use_privatekey(key)  # type: ignore[arg-type]  # of a kind that certificates have
     context.check_privatekey()
 
