@@ -116,6 +116,8 @@ def measure(chosen: argparse.Namespace, work: Path) -> Result:
             bench.delays(spent=1 if chosen.quick else 5)
         if workloads.FLOODS in wanted:
             bench.floods()
+        if workloads.MINT in wanted:
+            bench.mint()
     return result
 
 

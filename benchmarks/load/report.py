@@ -46,7 +46,16 @@ def workload_table(result: Result, workload: Workload) -> str:
         last = [[_to_build(row, rows, build) for build in (COMPILED, INTERPRETED)] for row in rows]
     several = len(workload.rules) > 1
     lines = [_figures(row, several) + more for row, more in zip(rows, last, strict=True)]
-    head = ["", "requests/s", "p50 µs", "p99 µs", "CPU µs/request", "RSS MiB", "refused", *head]
+    head = [
+        "",
+        f"{workload.unit}s/s",
+        "p50 µs",
+        "p99 µs",
+        f"CPU µs/{workload.unit}",
+        "RSS MiB",
+        "refused",
+        *head,
+    ]
     skipped = [f"{one.subject}: {one.why}" for one in result.skipped if one.workload == workload.name]
     aside = f"\naside: {'; '.join(skipped)}" if skipped else ""
     return f"{workload.title}\n{table(head, lines)}{aside}"
@@ -69,8 +78,7 @@ def _figures(row: Row, with_rules: bool) -> list[str]:
     return [
         f"{row.subject}, {row.rules}" if with_rules else row.subject,
         f"{row.middle('rate'):,.0f}",
-        f"{row.middle('p50'):,.0f}",
-        f"{row.middle('p99'):,.0f}",
+        *(f"{row.middle(name):,.0f}" if row.middle(name) else DASH for name in ("p50", "p99")),
         f"{cpu:,.1f}{disturbed}" if cpu else DASH,
         f"{rss / 2**20:.1f}" if rss else DASH,
         (f"{refused:.2%}" if refused else DASH) + (f" +{broken} broken" if broken else ""),
@@ -144,6 +152,29 @@ def flood_table(result: Result) -> str:
     return f"HTTP/2 floods, as another client sees them\n{table(head, lines, left=2)}"
 
 
+def mint_table(result: Result) -> str:
+    """Give the table of minting; empty when it was not measured."""
+    if not result.mints:
+        return ""
+    lines = [
+        [
+            row.subject,
+            row.kind,
+            row.names,
+            f"{row.asked:,}",
+            *(f"{one:,.0f}" for one in (row.p50, row.p99, row.maximum)),
+            f"{row.handshakes:,}" if row.handshakes else DASH,
+            f"{row.rate:.0f}" if row.handshakes else DASH,
+            f"{row.waited:,.0f}" if row.handshakes else DASH,
+            str(row.failed or DASH),
+        ]
+        for row in result.mints
+    ]
+    told = ["", "key", "names", "requests", "p50 µs", "p99 µs", "max µs"]
+    head = [*told, "handshakes", "per s", "p50 µs", "failed"]
+    return f"minting, as another client sees it\n{table(head, lines, left=3)}"
+
+
 def _order(flood: str) -> int:
     return [one.name for one in FLOODS].index(flood)
 
@@ -196,5 +227,5 @@ def whole(result: Result) -> str:
         memory_table(result.memory, "keep-alive connections"),
         memory_table(result.streams, "open streams"),
     ]
-    parts += [delay_table(result), flood_table(result), bars_table(result), noise(result)]
+    parts += [delay_table(result), flood_table(result), mint_table(result), bars_table(result), noise(result)]
     return "\n\n".join(part for part in parts if part)

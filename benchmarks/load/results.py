@@ -114,6 +114,28 @@ class FloodRow:
 
 
 @dataclass(frozen=True)
+class MintRow:
+    """What a good client saw while others shook hands, ``rate`` times a second; latencies in microseconds.
+
+    ``kind`` is the key of the certificates, ``names`` which names the others asked for: none, one that is
+    known, or fresh ones, each of which wants a certificate minted.  ``waited`` is the median of what the
+    others waited for their handshake, ``failed`` counts those that got none.
+    """
+
+    subject: str
+    kind: str
+    names: str
+    asked: int
+    p50: float
+    p99: float
+    maximum: float
+    handshakes: int
+    rate: float
+    waited: float
+    failed: int
+
+
+@dataclass(frozen=True)
 class Skipped:
     """Who did not take part, in which workload, and why."""
 
@@ -148,6 +170,7 @@ class Result:
     memory: list[MemoryRow] = field(default_factory=list)
     streams: list[MemoryRow] = field(default_factory=list)
     floods: list[FloodRow] = field(default_factory=list)
+    mints: list[MintRow] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
 
     def row(self, workload: str, subject: str, rules: str = "") -> Row | None:

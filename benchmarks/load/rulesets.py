@@ -12,6 +12,7 @@ from dataclasses import dataclass
 API: str = "/api/v1/"
 SMALL_PATH: str = "/api/v1/orders/4711?expand=items"
 LARGE_PATH: str = "/static/large"
+MEBIBYTE_PATH: str = "/static/mebibyte"
 UPLOAD_PATH: str = "/upload/basket"
 GRPC_PATH: str = "/shop.v1.Orders/Get"
 TIER_HEADER: str = "x-user-tier"
@@ -82,6 +83,7 @@ class RuleSet:
     name: str
     conditions: tuple[Condition, ...]
     faults: tuple[PathFault, ...] = ()
+    rsa_below: str = ""  # who asks for a name below this domain is shown a certificate with an RSA key
 
 
 def conditions(count: int) -> tuple[Condition, ...]:
@@ -114,6 +116,8 @@ TEN_THOUSAND = RuleSet("10,000 rules, none matches", conditions(10_000))
 ZERO_PERCENT = RuleSet("20 rules and one at 0 %", conditions(20), (PathFault(_ORDERS, "abort", 0),))
 ABORT_TENTH = RuleSet("20 rules and an abort on 10 %", conditions(20), (PathFault(_ORDERS, "abort", 10),))
 DELAY_TENTH = RuleSet("20 rules and 5 ms on 10 %", conditions(20), (PathFault(_ORDERS, "delay", 10, 5),))
+# The rule that gives RSA is for the handshake alone: requests see the same twenty.
+RSA_NAMES = RuleSet("20 rules, and RSA for some names", conditions(20), rsa_below="rsa.example")
 DELAYS = RuleSet(
     "delays",
     conditions(20),

@@ -6,21 +6,24 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.load import churn, client, floods, h2_client, h2load, rulesets, wrk
-from benchmarks.load.h2load import H2Load
+from benchmarks.load import churn, client, floods, h2_client, h2load, handshakes, mint, rulesets, wrk
+from benchmarks.load.handshakes import Handshakes
 from benchmarks.load.procs import Cores, NotReady, Usage, core_busy, usage
 from benchmarks.load.results import DelayRow, MemoryRow, Result, Round, Row, Shot, Skipped, quantile
 from benchmarks.load.rulesets import RuleSet
 from benchmarks.load.subjects import Subject
 from benchmarks.load.subjects.base import Running
 from benchmarks.load.subjects.misrule import Misrule
-from benchmarks.load.upstream import GRPC, HTTP1, HTTP2, Upstream
-from benchmarks.load.workloads import DELAYS, FLOODS, H2_STREAMS, MEMORY, Workload
+from benchmarks.load.upstream import GRPC, HTTP1, HTTP2, HTTPS, Upstream
+from benchmarks.load.workloads import DELAYS, FLOODS, H2_STREAMS, MEMORY, MINT, AnyLoad, Workload
 from benchmarks.load.wrk import Load
 
 HELD_CONNECTIONS: int = 1_000
 HELD_STREAMS: int = 1_000
-_REFUSALS = (NotReady, client.WrongAnswer, wrk.WrkFailed, h2load.H2LoadFailed, OSError)
+_REFUSALS = (
+    *(NotReady, client.WrongAnswer, wrk.WrkFailed, h2load.H2LoadFailed, OSError),
+    *(handshakes.HandshakesFailed, mint.MintFailed),
+)
 
 
 @dataclass
@@ -115,6 +118,22 @@ class Bench:
                 except _REFUSALS as trouble:
                     self._skip(FLOODS, subject, str(trouble))
 
+    def mint(self) -> None:
+        """Measure what a good client sees while names come for which there is no certificate yet."""
+        seconds, rounds = self.result.seconds, self.result.rounds
+        self.say(f"{MINT}: a good client without and with {mint.RATE} handshakes/s of others")
+        for subject in self._taking_part(HTTPS):
+            if not isinstance(subject, Misrule):
+                continue
+            with ExitStack() as stack:
+                entry = self._start(stack, subject, rulesets.RSA_NAMES, MINT, HTTPS)
+                if entry is None:
+                    continue
+                try:
+                    self.result.mints += mint.measure(subject.name, entry.running.port, seconds, rounds)
+                except _REFUSALS as trouble:
+                    self._skip(MINT, subject, str(trouble))
+
     def delays(self, spent: float) -> None:
         """Compare delays asked for with those seen at one connection; ``spent`` seconds on each delay."""
         self.say(f"{DELAYS}: asked against seen, one connection")
@@ -171,15 +190,17 @@ class Bench:
         self.say(f"  {subject.name} steps aside: {told}")
         self.result.skipped.append(Skipped(workload, subject.name, told))
 
-    def _fire(self, entry: Entry, load: Load | H2Load, seconds: float) -> Shot:
+    def _fire(self, entry: Entry, load: AnyLoad, seconds: float) -> Shot:
         port, cores = entry.running.port, self.cores.rest
         if isinstance(load, Load):
             return wrk.fire(load, port, seconds, cores)
+        if isinstance(load, Handshakes):
+            return handshakes.fire(load, port, seconds, cores)
         if load.kind == "churn":
             return churn.fire(load, port, seconds, cores, self.work)
         return h2load.fire(load, port, seconds, cores, self.work)
 
-    def _measure(self, entry: Entry, load: Load | H2Load) -> Round:
+    def _measure(self, entry: Entry, load: AnyLoad) -> Round:
         meter = Meter(entry.running.pid, self.cores.proxy)
         shot = self._fire(entry, load, self.result.seconds)
         return round_of(shot, meter.read())

@@ -1,6 +1,7 @@
 """The upstreams of all proxies: a small answer, a 64 KiB file, and uploads that are read whole.
 
-HTTP/1.1: nginx.  HTTP/2 in clear text: nghttpd, which gives an upload back, and for gRPC ``echo``.
+HTTP/1.1: nginx, which has a file of 1 MiB, too.  HTTP/2 in clear text: nghttpd, which gives an upload back,
+and for gRPC ``echo``.
 """
 
 import hashlib
@@ -14,12 +15,20 @@ from pathlib import Path
 from benchmarks.load import certificate, client, h2_client
 from benchmarks.load.places import ROOT, program
 from benchmarks.load.procs import free_port, running, wait_until
-from benchmarks.load.rulesets import LARGE_PATH, ORDERS, SMALL_PATH, UPLOAD_PATH, order_path
+from benchmarks.load.rulesets import (
+    LARGE_PATH,
+    MEBIBYTE_PATH,
+    ORDERS,
+    SMALL_PATH,
+    UPLOAD_PATH,
+    order_path,
+)
 
 SMALL_BODY: bytes = (
     b'{"order":4711,"state":"packed","items":[{"sku":"tea-green","n":2},{"sku":"cup-blue","n":1}]}'
 )
 LARGE_BODY: bytes = hashlib.shake_128(b"large").digest(64 * 1024)
+MEBIBYTE_BODY: bytes = hashlib.shake_128(b"mebibyte").digest(1_048_576)
 UPLOAD_BODY: bytes = b"stored"
 UPLOADED: bytes = b"x" * 1_048_576
 
@@ -69,6 +78,8 @@ class Upstream:
             h2_client.expect_echo(port)
             return
         client.expect(port, LARGE_PATH, 200, LARGE_BODY, ask=self.ask)
+        if not self.http2:
+            client.expect(port, MEBIBYTE_PATH, 200, MEBIBYTE_BODY, ask=self.ask)
         back = UPLOADED if self.http2 else UPLOAD_BODY
         client.expect(port, UPLOAD_PATH, 200, back, body=UPLOADED, ask=self.ask)
 
@@ -97,6 +108,7 @@ http {{
         listen 127.0.0.1:{port} backlog=4096;
         location / {{ return 200 '{small}'; }}
         location = /static/large {{ default_type application/octet-stream; alias {work}/large; }}
+        location = /static/mebibyte {{ default_type application/octet-stream; alias {work}/mebibyte; }}
         location /upload/ {{
             proxy_pass http://stored;
             proxy_http_version 1.1;
@@ -169,6 +181,7 @@ def _command(work: Path, port: int, protocol: str, log: Path) -> list[str]:
             str(port),
         ]
     (work / "large").write_bytes(LARGE_BODY)
+    (work / "mebibyte").write_bytes(MEBIBYTE_BODY)
     written = work / "upstream.conf"
     written.write_text(config(work, port))
     return [program("nginx"), "-e", str(log), "-p", str(work), "-c", str(written)]

@@ -5,9 +5,12 @@ from dataclasses import dataclass
 
 from benchmarks.load import rulesets
 from benchmarks.load.h2load import H2Load
-from benchmarks.load.rulesets import LARGE_PATH, SMALL_PATH, UPLOAD_PATH, RuleSet
+from benchmarks.load.handshakes import Handshakes
+from benchmarks.load.rulesets import LARGE_PATH, MEBIBYTE_PATH, SMALL_PATH, UPLOAD_PATH, RuleSet
 from benchmarks.load.upstream import GRPC, HTTP1, HTTP2, HTTPS, PROTOCOLS
 from benchmarks.load.wrk import Load
+
+AnyLoad = Load | H2Load | Handshakes
 
 
 @dataclass(frozen=True)
@@ -16,10 +19,11 @@ class Workload:
 
     name: str
     title: str
-    load: Load | H2Load
+    load: AnyLoad
     rules: tuple[RuleSet, ...] = (rulesets.TWENTY,)
     ours_only: bool = False
     protocol: str = HTTP1
+    unit: str = "request"  # what is counted
 
 
 SMALL_1 = Workload("small-1", "small GET, keep-alive, 1 connection, 20 rules", Load(SMALL_PATH, 1))
@@ -46,6 +50,19 @@ TLS_32 = Workload(
     Load(SMALL_PATH, 32, tls=True),
     protocol=HTTPS,
 )
+TLS_LARGE = Workload(
+    "tls-large",
+    "1 MiB response over TLS, keep-alive, 8 connections, 20 rules",
+    Load(MEBIBYTE_PATH, 8, tls=True),
+    protocol=HTTPS,
+)
+TLS_HANDSHAKES = Workload(
+    "tls-handshakes",
+    "full handshakes, TLS 1.3, ECDSA P-256, X25519, AES-128-GCM, 4 clients",
+    Handshakes(4),
+    protocol=HTTPS,
+    unit="handshake",
+)
 _FOUR = "4 connections of 32 streams, 20 rules"
 H2_SAME = Workload("h2-same", f"HTTP/2, one request, {_FOUR}", H2Load("same"), protocol=HTTP2)
 H2_DISTINCT = Workload("h2-distinct", f"HTTP/2, distinct paths, {_FOUR}", H2Load("distinct"), protocol=HTTP2)
@@ -57,17 +74,19 @@ H2_GRPC = Workload("h2-grpc", f"gRPC, unary echo of 64 bytes, {_FOUR}", H2Load("
 WORKLOADS: tuple[Workload, ...] = (
     *(SMALL_1, SMALL_32, MANY_RULES, LARGE, UPLOAD, ZERO, ABORT, DELAY),
     *(H2_SAME, H2_DISTINCT, H2_CHURN, H2_GRPC),
-    TLS_32,
+    *(TLS_32, TLS_LARGE, TLS_HANDSHAKES),
 )
 MEMORY = "memory"
 DELAYS = "delays"
 H2_STREAMS = "h2-streams"
 FLOODS = "floods"
+MINT = "mint"
 ALONE: dict[str, str] = {
     MEMORY: HTTP1,
     DELAYS: HTTP1,
     H2_STREAMS: GRPC,
     FLOODS: HTTP2,
+    MINT: HTTPS,
 }  # without a load; their protocols
 NAMES: tuple[str, ...] = (*(workload.name for workload in WORKLOADS), *ALONE)
 

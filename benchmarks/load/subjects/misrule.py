@@ -39,6 +39,14 @@ def document(rules: RuleSet) -> str:
     """Give the rule file, as JSON (the fast path of reading; 10,000 rules of YAML take seconds)."""
     made = [condition_rule(number, condition) for number, condition in enumerate(rules.conditions)]
     made += [fault_rule(number, fault) for number, fault in enumerate(rules.faults)]
+    if rules.rsa_below:
+        made.append(
+            {
+                "name": "rsa",
+                "match": {"sni": {"suffix": f".{rules.rsa_below}"}},
+                "faults": [{"tls": {"certificate": "weak_key"}}],
+            }
+        )
     return json.dumps({"version": 1, "rules": made}, indent=1)
 
 
