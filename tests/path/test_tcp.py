@@ -457,3 +457,51 @@ async def test_a_connection_that_stands_does_not_care_whether_another_could_be_m
     stage.change_rules(rule("connect: refused"))
     upstream.gives(b"abc")
     assert (client.taken(), client.closing) == (b"abc", False)
+
+
+# --- faults that shape bytes
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("way", ["request", "response"])
+async def test_a_truncated_direction_ends_and_the_other_goes_on(when: str, way: str) -> None:
+    rules = rule(f"truncate: {{after_bytes: 5B, direction: {way}}}")
+    stage = scene(rules if when == "before" else "")
+    client, upstream = await joined(stage)
+    if when == "after":
+        stage.change_rules(rules)
+    source, sink = (client, upstream) if way == "request" else (upstream, client)
+    source.gives(b"0123456789")
+    assert (sink.taken(), sink.ended) == (b"01234", True)
+    sink.gives(b"abc")
+    assert source.taken() == b"abc"
+    assert injected(stage) == [1]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("fault", ["throttle: 1KiB/s", "drip: {bytes: 102, every: 100ms}"])
+async def test_bytes_come_slowly(when: str, fault: str) -> None:
+    stage = scene(rule(fault) if when == "before" else "")
+    client, upstream = await joined(stage)
+    if when == "after":
+        stage.change_rules(rule(fault))
+    upstream.gives(b"x" * 2048)
+    came = len(client.taken())
+    for _ in range(10):
+        stage.timers.advance(0.1)
+        came += len(client.taken())
+    assert 900 <= came <= 1200
+    assert injected(stage) == [1]
+    stage.change_rules("")
+    assert came + len(client.taken()) == 2048
+    upstream.gives(b"y")
+    assert client.taken() == b"y"
+
+
+async def test_bytes_that_are_lost_come_late() -> None:
+    stage = scene(rule("loss: {percent: 100, rto: 200ms}"))
+    client, upstream = await joined(stage)
+    upstream.gives(b"x" * 100)
+    assert client.taken() == b""
+    stage.change_rules("")
+    assert client.taken() == b"x" * 100
