@@ -8,7 +8,7 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
-from rules.actions import Drip, Lose, Throttle
+from rules.body_actions import Drip, Lose, Throttle
 from rules.correlation import Correlated
 from rules.draw import Dice
 

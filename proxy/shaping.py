@@ -7,6 +7,7 @@ while a message is held back (the path reads no more meanwhile), and a copy of o
 
 from typing import Final
 
+from proxy.corruption import FlippingRow
 from proxy.exchange import Exchange, Shaping
 from proxy.gates import DripGate, Gate, LossGate, RateGate
 from proxy.pacing import PacedRow
@@ -14,18 +15,8 @@ from proxy.performer import Ending, Performance, Then
 from proxy.row import CallEnding, Row, Sink
 from proxy.wire.body import BodyReader
 from proxy.wire.grpc import PREFIX, Messages
-from rules.actions import (
-    DROP,
-    GARBLE,
-    HOLD_BACK,
-    REPEAT,
-    Action,
-    Drip,
-    EndCall,
-    Lose,
-    ShapeMessages,
-    Throttle,
-)
+from rules.actions import DROP, GARBLE, HOLD_BACK, REPEAT, Action, EndCall, ShapeMessages
+from rules.body_actions import Drip, Flip, Lose, Throttle
 from rules.fault import CLIENT
 from rules.plan import Chosen
 from rules.snapshot import Plan
@@ -41,8 +32,12 @@ def attach(
     sink: Sink,
     ending: CallEnding,
     behind: Shaping | None = None,
+    length: int = -1,
 ) -> Shaping | None:
-    """Put a shaping in place for each of the faults that asks for it, before ``behind``; gives the first."""
+    """Put a shaping in place for each of the faults that asks for it, before ``behind``; gives the first.
+
+    ``length``: how many bytes will come, -1 where nobody knows.
+    """
     facts = ex.facts
     first = behind
     if faults is None or facts is None:
@@ -56,6 +51,8 @@ def attach(
             first = _OfMessages(ex, plan, chosen, sink, ending, first, action)
         elif isinstance(action, EndCall):
             first = _Ending(ex, plan, chosen, sink, ending, first, action)
+        elif isinstance(action, Flip):
+            first = FlippingRow(ex, plan, chosen, sink, ending, first, action, length, facts)
         else:
             gate = _gate(action, chosen, sink)
             if gate is None:

@@ -1,7 +1,8 @@
 """What a fault may ask of the proxy: a closed list.
 
 A fault decides, the proxy acts.  Times are seconds, ``FOREVER`` means until released.
-A new action is a rare change: this file, ``proxy/performer.py``, a test, a line in DECISIONS.md.
+Those that act on the bytes of bodies are in ``rules.body_actions``.  A new action is a rare change: one of
+the two files, ``proxy/performer.py``, a test, a line in DECISIONS.md.
 """
 
 from typing import Final
@@ -185,46 +186,6 @@ class EndCall(Action):
         self.status: bytes = status
         self.message: bytes = message
         self.reset: Reset | None = reset
-
-
-class Throttle(Action):
-    """Let a body pass at ``rate`` bytes in a second; ``burst`` bytes may run ahead after a pause.
-
-    ``shared``: all exchanges of the rule have the rate together, in each direction.
-    """
-
-    __slots__ = ("burst", "rate", "shared")
-
-    def __init__(self, rate: float, burst: float = 0.0, shared: bool = False) -> None:
-        self.rate: float = rate
-        self.burst: float = burst
-        self.shared: bool = shared
-
-
-class Drip(Action):
-    """Let a body pass ``size`` bytes at a time, one piece ``every`` so many seconds."""
-
-    __slots__ = ("every", "size")
-
-    def __init__(self, size: int, every: float) -> None:
-        self.size: int = size
-        self.every: float = every
-
-
-class Lose(Action):
-    """Let a body pass as over a network that loses a ``share`` (0 to 1) of its TCP segments.
-
-    A lost one, and all behind it, waits ``rto`` seconds, then ``backoff`` times as long for each time that it
-    is lost again.  ``correlation`` ties each loss to the one before.
-    """
-
-    __slots__ = ("backoff", "correlation", "rto", "share")
-
-    def __init__(self, share: float, correlation: float, rto: float, backoff: float) -> None:
-        self.share: float = share
-        self.correlation: float = correlation
-        self.rto: float = rto
-        self.backoff: float = backoff
 
 
 # Which WINDOW_UPDATEs are not sent.

@@ -30,16 +30,18 @@ def direction_field() -> Field:
     )
 
 
+def directions_field() -> Field:
+    """Make the field ``direction:`` of a fault that acts on one body or on both."""
+    return Field(
+        Choice({"request": phases.REQUEST_BODY, "response": phases.RESPONSE_BODY, "both": _BOTH_BODIES}),
+        "response",
+        "the body that it acts on; both: each for itself",
+    )
+
+
 def pacing_fields() -> dict[str, Field]:
     """Make the fields of a fault that slows bodies down, in one direction or both."""
-    return {
-        "direction": Field(
-            Choice({"request": phases.REQUEST_BODY, "response": phases.RESPONSE_BODY, "both": _BOTH_BODIES}),
-            "response",
-            "the body that it acts on; both: each for itself",
-        ),
-        "on": on_field(),
-    }
+    return {"direction": directions_field(), "on": on_field()}
 
 
 def pacing_phase(values: Values) -> int:
@@ -50,9 +52,14 @@ def pacing_phase(values: Values) -> int:
 
 def settle_pacing(fault: Fault, values: Values) -> None:
     """Give a fault that was just made what its pacing fields say."""
+    settle_directions(fault, values)
+    settle_on(fault, values)
+
+
+def settle_directions(fault: Fault, values: Values) -> None:
+    """Give a fault that was just made, and shapes bodies, what its field ``direction:`` says."""
     fault.shapes = True
     fault.both = values["direction"] == _BOTH_BODIES
-    settle_on(fault, values)
 
 
 def on_field() -> Field:

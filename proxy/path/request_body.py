@@ -56,7 +56,9 @@ def begin(ex: Exchange, reader: BodyReader) -> None:
     """Prepare the faults of a body: stop at the first byte that one of them waits for."""
     plan = ex.plan
     if plan is not None and ex.head.framing != NO_BODY and ex.head.length != 0:
-        shaping = attach(ex, plan, plan.phases[phases.REQUEST_BODY], _TO_UPSTREAM, end.ENDING)
+        shaping = attach(
+            ex, plan, plan.phases[phases.REQUEST_BODY], _TO_UPSTREAM, end.ENDING, None, ex.head.length
+        )
         if shaping is not None:
             ex.request_shaping = shaping
             ex.client.bare_body()

@@ -74,7 +74,7 @@ def shape(ex: Exchange, plan: Plan, head: Head) -> Head:
     if head.tunnel or head.status == 101:
         return head  # the tunnel has its own
     planned = plan.phases[phases.RESPONSE_BODY]
-    shaping = attach(ex, plan, planned, _TO_CLIENT, end.ENDING, ex.response_shaping)
+    shaping = attach(ex, plan, planned, _TO_CLIENT, end.ENDING, ex.response_shaping, head.length)
     if shaping is None:
         return head
     if head.framing == NO_BODY:  # the head is the end of the call too

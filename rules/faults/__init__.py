@@ -7,6 +7,7 @@ from rules.faults.abort import AbortFault
 from rules.faults.breaker import BreakerFault
 from rules.faults.close import CloseFault
 from rules.faults.connect import ConnectFault
+from rules.faults.corrupt import CorruptFault
 from rules.faults.delay import DelayFault
 from rules.faults.dns import DnsFault
 from rules.faults.drip import DripFault
@@ -32,6 +33,7 @@ FAULTS: Final[dict[str, type[Fault]]] = {
     "drip": DripFault,
     "loss": LossFault,
     "truncate": TruncateFault,
+    "corrupt": CorruptFault,
     "breaker": BreakerFault,
     "dns": DnsFault,
     "connect": ConnectFault,
@@ -39,5 +41,5 @@ FAULTS: Final[dict[str, type[Fault]]] = {
 
 # Kinds that the rule language has and this version does not: their error says so.
 LATER: Final = (
-    "corrupt", "rewrite", "duplicate", "limit",
+    "rewrite", "duplicate", "limit",
 )  # fmt: skip

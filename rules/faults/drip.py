@@ -2,7 +2,8 @@
 
 from typing import ClassVar, Final
 
-from rules.actions import Action, Drip
+from rules.actions import Action
+from rules.body_actions import Drip
 from rules.draw import Dice
 from rules.facts import Facts
 from rules.fault import Fault

@@ -2,7 +2,8 @@
 
 from typing import ClassVar, Final
 
-from rules.actions import Action, Lose
+from rules.actions import Action
+from rules.body_actions import Lose
 from rules.draw import MILLION, Dice
 from rules.facts import Facts
 from rules.fault import Fault

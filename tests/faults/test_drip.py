@@ -2,7 +2,7 @@
 
 import pytest
 
-from rules.actions import Drip
+from rules.body_actions import Drip
 from rules.fault import ON_NEXT, ON_OPEN
 from rules.phases import REQUEST_BODY, RESPONSE_BODY
 from tests.faults.cases import FACTS, dice, problem, read

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from proxy.gates import SEGMENT, DripGate, Gate, LossGate, RateGate
-from rules.actions import Drip, Lose, Throttle
+from rules.body_actions import Drip, Lose, Throttle
 from tests.faults.cases import dice
 
 
