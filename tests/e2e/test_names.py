@@ -1,12 +1,14 @@
 """Upstreams by name, with a resolver of our own: the answers to clients, and what is kept."""
 
+import subprocess
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.e2e.conftest import Launch
 from tests.support.dns_server import NODATA, REFUSED, SERVFAIL, SILENCE, Resolver, Zone
-from tests.support.proxy import Proxy
+from tests.support.need import need
+from tests.support.proxy import Proxy, rule
 from tests.support.scripted import Scripted
 from tests.support.wait import eventually
 from tests.support.wire import Message, Wire, get, response
@@ -59,6 +61,37 @@ def test_each_failure_of_a_look_up_is_told(
     assert (answer.status, answer.get("proxy-status")) == (status, f"misrule; error={token}")
     assert proxy.metric("misrule_upstream_failures_total", upstream="app", kind=kind) == 1
     assert proxy.metric("misrule_upstream_lookups_total", outcome=kind) == 1
+
+
+@pytest.mark.parametrize("word", ["nxdomain", "nodata", "servfail", "refused", "timeout"])
+def test_a_failure_by_rule_is_told_as_the_real_one(named: Start, word: str) -> None:
+    """Over HTTP/1.1 and, as curl speaks it, HTTP/2: status, fields and body."""
+    happens: Zone = {"nodata": NODATA, "servfail": SERVFAIL, "refused": REFUSED, "timeout": SILENCE}
+    zone: Zone = {"shop.test": happens[word]} if word in happens else {}
+    proxy, _ = named(zone, "shop.test:80")
+
+    def told() -> list[tuple[int, list[str], bytes]]:
+        answers = []
+        for option in ("--http1.1", "--http2-prior-knowledge"):
+            command = [need("curl"), "-s", "-i", option, proxy.url]
+            head, _, body = subprocess.run(command, capture_output=True, check=True).stdout.partition(
+                b"\r\n\r\n"
+            )
+            lines = head.decode().lower().split("\r\n")
+            status = int(lines[0].split()[1])
+            answers.append((status, sorted(line for line in lines[1:] if not _varies(line)), body))
+        return answers
+
+    real = told()
+    failures = proxy.failures(f"dns_{word}")
+    proxy.put(rule("r", {"dns": word}, match={"dns": {"name": "shop.test"}}))
+    assert told() == real
+    assert proxy.injections(rule="r", fault="dns", phase="resolve") == 2
+    assert proxy.failures(f"dns_{word}") == failures == 2  # what is injected is no failure
+
+
+def _varies(line: str) -> bool:
+    return line.startswith(("date:", "x-misrule:", "x-request-id:"))
 
 
 def test_a_kept_connection_asks_for_nothing_and_outlives_a_change(

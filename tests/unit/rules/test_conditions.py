@@ -31,6 +31,14 @@ def with_sni(name: bytes | None) -> Facts:
     return made
 
 
+def looking_up(*names: bytes, kinds: list[bytes] | None = None) -> Facts:
+    made = facts()
+    made.names = list(names)
+    if kinds is not None:
+        made.name_types = kinds
+    return made
+
+
 def showing(subject: bytes, *names: bytes, fingerprint: bytes = b"00") -> Facts:
     made = facts()
     made.client_certificate = ClientCertificate(subject, list(names), fingerprint)
@@ -85,6 +93,14 @@ CASES: list[tuple[str, Match, Facts, bool]] = [
     ("unix socket", Match(source=("0.0.0.0/0", "::/0")), facts(source=""), False),
     ("sni", Match(sni=Text("suffix", ".Example")), with_sni(b"A.example"), True),
     ("no sni", Match(sni=Text("suffix", ".example")), with_sni(None), False),
+    ("name", Match(dns_name=Text("suffix", ".Example")), looking_up(b"a.example"), True),
+    ("any host", Match(dns_name=text("b.example")), looking_up(b"a.example", b"b.example"), True),
+    ("other name", Match(dns_name=text("b.example")), looking_up(b"a.example"), False),
+    ("no name", Match(dns_name=Text("prefix", "")), looking_up(), False),
+    ("addresses", Match(dns_type=("MX", "AAAA")), looking_up(b"a"), True),
+    ("type", Match(dns_type=("MX",)), looking_up(b"a", kinds=[b"MX"]), True),
+    ("other type", Match(dns_type=("MX",)), looking_up(b"a"), False),
+    ("type of nothing", Match(dns_type=("A",)), looking_up(), False),
     (
         "subject",
         Match(certificate_subject=Text("suffix", ",O=Acme")),

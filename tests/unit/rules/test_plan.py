@@ -2,7 +2,7 @@
 
 from rules.fault import ON_NEW, ON_OPEN
 from rules.model import Match, ResponseMatch, Sample, Text
-from rules.phases import ACCEPT, END, REQUEST_BODY, REQUEST_HEAD, RESPONSE_BODY, RESPONSE_HEAD, TLS
+from rules.phases import ACCEPT, END, REQUEST_BODY, REQUEST_HEAD, RESOLVE, RESPONSE_BODY, RESPONSE_HEAD, TLS
 from rules.sample import RuleState
 from rules.snapshot import Plan, Snapshot
 from tests.support.builders import facts, names, pause, plan, rule, snapshot, text
@@ -458,6 +458,24 @@ def test_a_final_shadow_at_the_answer_cancels_nothing() -> None:
     made.respond(seen)
     assert names(made) == ["real"]
     assert state(compiled, "shadow").shadowed == [1]
+
+
+def test_look_ups_of_clients_have_plans_of_their_own() -> None:
+    lookup = pause(RESOLVE)
+    lookup.fault.of_lookups = True
+    compiled = snapshot(
+        rule("both", faults=[pause(RESOLVE), lookup], match=Match(dns_name=text("a"))),
+        rule("exchanges", faults=[pause(RESOLVE)]),
+        rule("requests", faults=[lookup], match=Match(upstream=("app",))),
+    )
+    asked = facts(listener="dns", source="")
+    asked.names = [b"a"]
+    made = compiled.plan_lookup(asked)
+    assert made is not None
+    assert [(chosen.rule.name, chosen.number) for chosen in made.chosen] == [("both", 1)]
+    asked.names = [b"b"]
+    assert compiled.plan_lookup(asked) is None
+    assert snapshot(rule(faults=[pause(RESOLVE)])).plan_lookup(asked) is None
 
 
 def test_connections_have_plans_of_their_own() -> None:

@@ -25,6 +25,13 @@ async def test_explain_follows_routes_and_rules(endpoint: Endpoint) -> None:
     assert endpoint.proxy.changes.store.snapshot.by_name["from-file"].state.matches == 0
 
 
+async def test_explain_knows_the_hosts_of_the_upstream(endpoint: Endpoint) -> None:
+    rule = {"match": {"dns": {"name": "127.0.0.1", "type": "A"}}, "faults": [{"dns": "nxdomain"}]}
+    await endpoint.call("PUT", "/v1/rules/lost", rule)
+    entries = (await endpoint.call("POST", "/v1/explain", {})).json["rules"]
+    assert [entry["outcome"] for entry in entries if entry["rule"] == "lost"] == ["fires"]
+
+
 async def test_explain_looks_at_an_answer_too(endpoint: Endpoint) -> None:
     late = {
         "match": {"response": {"status": "500-599"}},
