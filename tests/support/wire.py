@@ -247,6 +247,15 @@ class Wire:
         return self.answer(method)
 
 
+def meet(address: str) -> tuple[bytes, str]:
+    """Connect, and give what comes and how it ends; an RST may be there before connect() returns."""
+    try:
+        with Wire.to(address) as wire:
+            return wire.rest()
+    except ConnectionResetError:
+        return b"", RESET
+
+
 def chunked(*pieces: bytes, trailers: bytes = b"") -> bytes:
     """Frame pieces as chunks, each its own, with the end."""
     return b"".join(b"%x\r\n%b\r\n" % (len(p), p) for p in pieces if p) + b"0\r\n" + trailers + b"\r\n"
