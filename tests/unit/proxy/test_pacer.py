@@ -84,3 +84,12 @@ def test_as_much_time_is_left_for_others_as_serving_took() -> None:
         pacer.wait(waiter, 1000.0)
     timers.advance(0.35)
     assert busy[0].called == [0.0, 0.2]  # serving all ten took 0.1
+
+
+def test_the_more_wait_the_rarer_each_is_called() -> None:
+    pacer, timers = made()
+    many = [Waiter(pacer, timers, again=0.02) for _ in range(1000)]
+    for waiter in many:
+        pacer.wait(waiter, 1000.0)
+    timers.advance(1.05)
+    assert {len(waiter.called) for waiter in many} == {11}  # each 100 ms, and not each 20
