@@ -6,6 +6,7 @@ from proxy import errors
 from proxy.errors import Failure
 from proxy.exchange import Exchange
 from proxy.net import spoiled
+from proxy.net.pool import Upstream
 from proxy.performer import Fail
 from rules.actions import (
     Action,
@@ -52,7 +53,7 @@ def look_up(ex: Exchange, shape: ShapeLookup) -> Action:
         return _NOTHING
     if shape.failure:
         failure = errors.LOOKUPS["dns_" + shape.failure]
-        patience = target.connect_timeout if failure is errors.DNS_TIMEOUT else 0.0
+        patience = _all_tries(target) if failure is errors.DNS_TIMEOUT else 0.0
         return Fail(failure, patience + shape.seconds)
     aside = target.aside(shape.addresses, shape.partial)
     if aside is not None:
@@ -65,8 +66,10 @@ def connection(ex: Exchange, action: FailToConnect) -> Action:
     target = ex.target
     if target is None:
         return _NOTHING
-    patience = 0.0
-    if action.reason == TIMED_OUT:  # each address in turn, as often as it is configured
-        tries = len(target.usable) * (1 + target.attempts)
-        patience = target.connect_timeout * tries
+    patience = _all_tries(target) if action.reason == TIMED_OUT else 0.0
     return Fail(_CANNOT_CONNECT[action.reason], patience)
+
+
+def _all_tries(target: Upstream) -> float:
+    """Give the seconds until each address was waited for in turn, as often as it is configured."""
+    return target.connect_timeout * (len(target.usable) * (1 + target.attempts))

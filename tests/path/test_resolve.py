@@ -194,3 +194,18 @@ async def test_a_rule_may_look_at_the_host_of_the_upstream(match: str, fires: bo
     client.gives(GET)
     await stage.turn()
     assert (b"dns_error" in client.taken()) is fires
+
+
+@pytest.mark.parametrize(("word", "seconds"), [("nxdomain", 0.0), ("timeout", 60.0)])
+async def test_a_tcp_client_whose_upstream_cannot_be_found_gets_fin(word: str, seconds: float) -> None:
+    """A time-out takes as long as looking up each address as often as is configured."""
+    stage = Stage(rule(f"dns: {word}"), protocol="tcp", endpoints=4, attempts=2)
+    client = stage.client()
+    if seconds:
+        stage.timers.advance(seconds - 0.01)
+        assert not client.ended
+        stage.timers.advance(0.01)
+    await stage.turn()
+    assert (client.ended, client.aborted, client.taken()) == (True, False, b"")
+    assert stage.loop.upstreams == []
+    assert stage.upstream.cells.feigned == {f"dns_{word}": 1}
