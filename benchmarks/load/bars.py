@@ -45,7 +45,7 @@ def _ratio(
     mine, other = result.row(workload, ours, rules[0]), result.row(workload, peer, rules[1])
     if mine is None or other is None or not other.middle(figure):
         return None
-    return mine.middle(figure) / other.middle(figure)
+    return mine.middle(figure) / other.middle(figure) or None  # 0: nothing was answered
 
 
 def _against_peers(result: Result, build: str) -> list[Verdict]:

@@ -241,13 +241,13 @@ class Meter:
 
 
 def round_of(shot: Shot, reading: Reading) -> Round:
-    """Put what the load saw and what the proxy used together."""
+    """Put what the load saw and what the proxy used together; no answers: no CPU per request."""
     done = max(1, shot.requests)
     return Round(
         rate=shot.rate,
         p50=shot.p50,
         p99=shot.p99,
-        cpu=reading.cpu / done * 1e6,
+        cpu=reading.cpu / done * 1e6 if shot.requests else 0.0,
         rss=reading.rss,
         refused=shot.refused / done,
         broken=shot.broken,

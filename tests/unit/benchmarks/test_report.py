@@ -46,6 +46,14 @@ def test_cpu_per_request_and_the_share_of_others_on_the_core() -> None:
     assert made.foreign == pytest.approx(0.1)
 
 
+def test_where_nothing_was_answered_no_bar_is_reached() -> None:
+    nothing = run.round_of(Shot(0, 1, 0, 0, 0, 0, 0, 0), run.Reading(cpu=0.01, rss=7, busy=0.7, elapsed=1.0))
+    assert (nothing.rate, nothing.cpu) == (0.0, 0.0)
+    made = result()
+    made.rows[0] = Row(workloads.SMALL_32.name, COMPILED, TWENTY, [nothing])
+    assert verdict(made, "small GET, 32", COMPILED).word == bars.UNKNOWN
+
+
 def test_the_median_leaves_out_the_round_that_was_disturbed() -> None:
     row = result().row(workloads.SMALL_32.name, COMPILED)
     assert row is not None

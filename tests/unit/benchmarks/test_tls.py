@@ -77,6 +77,14 @@ def test_a_server_that_agrees_on_something_else_is_not_measured(options: list[st
         handshakes.fire(Handshakes(1), port, 1, EVERYWHERE)
 
 
+def test_who_speaks_an_older_version_proves_nothing(tmp_path: Path) -> None:
+    for options, fine in (["-tls1_2", "-www"], False), (["-www"], True):
+        place = tmp_path / options[0]
+        place.mkdir()
+        with server(place, *options) as port:
+            assert client.answers(port, "/", client.ask_over_tls) is fine
+
+
 def test_nginx_speaks_the_version_of_the_others(tmp_path: Path) -> None:
     assert "ssl_protocols TLSv1.3;" in nginx.config(tmp_path, 8080, 8081, rulesets.TWENTY, "x.pem")
 
