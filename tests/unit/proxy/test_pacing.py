@@ -174,6 +174,25 @@ async def test_exchanges_of_a_rule_share_its_rate() -> None:
     assert len(one.taken()) + len(other.taken()) == 1000
 
 
+async def test_a_thousand_bodies_wait_by_one_timer_and_keep_their_rate() -> None:
+    count = 1000
+    stage = Stage(rules("throttle: 500B/s"), max_connections=count)
+    clients = []
+    for number in range(count):
+        client = stage.client()
+        client.gives(GET)
+        (await stage.connected(number)).gives(LONG + BODY)
+        client.taken()
+        clients.append(client)
+    assert (stage.timers.armed, stage.worker.cells.waiting) == (1, count)
+    stage.timers.advance(1.0)
+    sizes = [len(client.taken()) for client in clients]
+    assert all(400 <= size <= 500 for size in sizes)  # in pieces of what 100 ms are worth
+    stage.timers.advance(1.1)
+    assert [size + len(client.taken()) for size, client in zip(sizes, clients, strict=True)] == [1000] * count
+    assert (stage.timers.armed, stage.worker.cells.waiting) == (0, 0)
+
+
 async def test_a_rule_that_goes_lets_go_at_once() -> None:
     stage = Stage(rules(SLOW))
     client, upstream = await answered(stage, LONG + BODY[:900])
