@@ -3,10 +3,8 @@
 import asyncio
 import contextlib
 import gc
-import os
 import signal
 import socket
-import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -62,6 +60,7 @@ class App:
         self.listening: bool = False  # all listeners accept connections
         self.stopped: bool = False  # the red button is pressed: no fault is injected
         self.worker: Worker
+        self._asked: asyncio.Queue[None] = asyncio.Queue()  # an entry for each signal to stop
         self._servers: list[asyncio.AbstractServer] = []
         self._sockets: list[str] = []  # paths of Unix sockets to remove at the end
         self._reloading: asyncio.Task[bool] | None = None
@@ -141,13 +140,18 @@ class App:
                 Path(path).unlink()
         self.log.close()
 
+    def take_signals(self) -> None:
+        """Take signals from now on: before ``start``, since whoever reads "ready" may send one at once."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._asked.put_nowait, None)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+
     async def run_until_signal(self) -> int:
         """Serve until SIGTERM or SIGINT, drain, stop (a second signal: at once); gives the exit status."""
+        self.take_signals()
         loop = asyncio.get_running_loop()
-        asked = asyncio.Queue[None]()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, asked.put_nowait, None)
-        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        asked = self._asked
         await asked.get()
         self.log.event("info", "draining", message="misrule drains: a second signal stops it at once")
         drained = loop.create_task(self._drain())
@@ -170,6 +174,8 @@ class App:
 
     def _reload(self) -> None:
         """SIGHUP: look at the rule files and at the certificates now."""
+        if not self.listening:
+            return  # they are being read for the first time, or not any more
         if self._identities is not None:
             self._identities.look()
         self._reloading = asyncio.get_running_loop().create_task(self.reloader.reload())
@@ -279,7 +285,7 @@ class App:
         try:
             if config.address.startswith("unix:"):
                 path = config.address.removeprefix("unix:")
-                _remove_stale(path)
+                sockets.remove_stale(path)
                 server: asyncio.AbstractServer = await loop.create_unix_server(
                     door.protocol, path, backlog=_BACKLOG
                 )
@@ -385,15 +391,3 @@ def _endpoint(number: int, address: str, weight: int) -> Endpoint:
 def _name_of(bound: socket.socket) -> str:
     host, port = bound.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _remove_stale(path: str) -> None:
-    """Remove a Unix socket that a killed proxy left; one that still answers is in use."""
-    try:
-        if not stat.S_ISSOCK(os.stat(path).st_mode):
-            return
-    except OSError:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        if probe.connect_ex(path) != 0:
-            Path(path).unlink()

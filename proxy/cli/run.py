@@ -166,6 +166,7 @@ async def _serve(config: "Config") -> int:
     from proxy.app import App, StartError
 
     app = App(config)
+    app.take_signals()
     try:
         await app.start()
     except StartError as error:

@@ -4,7 +4,9 @@ Numbers are Linux's (``linux/sockios.h``, ``linux/tcp.h``); elsewhere the questi
 """
 
 import asyncio
+import os
 import socket
+import stat
 import struct
 import sys
 from fcntl import ioctl
@@ -46,6 +48,18 @@ def keep_alive(sock: Any, seconds: float) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, int(seconds))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, int(seconds) // _PROBES))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _PROBES)
+
+
+def remove_stale(path: str) -> None:
+    """Remove a Unix socket that a killed proxy left; one that still answers is in use."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return
+    except OSError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        if probe.connect_ex(path) != 0:
+            os.unlink(path)
 
 
 def raw(transport: asyncio.BaseTransport) -> Any:
