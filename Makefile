@@ -65,11 +65,14 @@ format: setup
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-# The interpreted build first, then the same tests on the compiled one; pytest's summary comes last.
+# The interpreted build first, then the same tests on the compiled one; pytest's summary comes last.  Compiling
+# takes minutes of one core: it is done meanwhile, and what needs no quiet machine is tested first.
 test: lint types
 	@if why=$$($(PY) build_native.py --check); then \
-	  $(PY) build_native.py && \
-	  echo 'tests on the interpreted build' && $(SOURCES) MISRULE_EXPECT=interpreted $(PYTEST) && \
+	  mkdir -p build; $(PY) build_native.py > build/native.log 2>&1 & compiling=$$!; \
+	  echo 'tests on the interpreted build; the other one is being compiled'; \
+	  $(SOURCES) MISRULE_EXPECT=interpreted $(PYTEST) || { kill $$compiling; exit 1; }; \
+	  wait $$compiling || { cat build/native.log; exit 1; }; \
 	  echo 'tests on the compiled build' && $(NATIVE) MISRULE_EXPECT=compiled $(PYTEST); \
 	else \
 	  echo "the compiled build steps aside: $$why"; \
