@@ -46,13 +46,17 @@ class Loop:
         self.asked: list[Any] = []
         self.hangs = hangs
 
-    async def create_connection(self, factory: Callable[[], Any], host: str, port: int) -> None:
-        self.asked += [factory(), host, port]
+    async def create_connection(self, factory: Callable[[], Any], host: str, port: int) -> tuple[Any, Any]:
+        protocol = factory()
+        self.asked += [protocol, host, port]
         if self.hangs:
             await asyncio.get_running_loop().create_future()
+        return None, protocol
 
-    async def create_unix_connection(self, factory: Callable[[], Any], path: str) -> None:
-        self.asked += [factory(), path]
+    async def create_unix_connection(self, factory: Callable[[], Any], path: str) -> tuple[Any, Any]:
+        protocol = factory()
+        self.asked += [protocol, path]
+        return None, protocol
 
 
 async def test_it_connects_the_protocol_that_it_was_given() -> None:
