@@ -15,6 +15,11 @@ from mypy_extensions import mypyc_attr
 # What is left below this is waited for by turning the loop: a further timer would overshoot by a millisecond.
 _SPIN: Final = 0.0006
 
+# A machine that has slept for long wakes up late, and the loop counts from when it last woke: a longer wait
+# (seconds) ends with a short one of about so much, which begins on a machine that is awake.
+_LONG: Final = 0.01
+_REST: Final = 0.003
+
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Callback:
@@ -71,6 +76,8 @@ class LoopTimer(Timer):
             callback.fire()
         elif left < _SPIN:
             self.handle = self.timers.loop.call_soon(self.arm)
+        elif left > _LONG:
+            self.handle = self.timers.loop.call_later(left - _REST, self.arm)
         else:
             self.handle = self.timers.loop.call_later(ceil(left * 1000.0 - 0.6) / 1000.0, self.arm)
 
