@@ -4,7 +4,7 @@
 phase           file                            what happens there
 ==============  ==============================  ===============================================
 accept          ``proxy/path/accept.py``        a client connects: limits, the connection's plan
-tls             (with TLS)                      the handshake
+tls             ``proxy/path/tls.py``           the handshake, where the listener speaks TLS
 request_head    ``proxy/path/request_head.py``  the head is read, routed and matched: plan or none
 request_body    ``proxy/path/request_body.py``  the body flows to the upstream
 resolve         ``proxy/path/resolve.py``       the upstream's name becomes addresses
