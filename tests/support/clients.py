@@ -24,6 +24,7 @@ from typing import BinaryIO
 from urllib.parse import urlsplit
 
 import aiohttp
+import h2.exceptions
 import h11
 import httpx
 import requests
@@ -218,6 +219,10 @@ def _httpx(call: Call) -> Seen:
     except httpx.HTTPError as error:
         seen.native = f"{type(error).__name__}: {error}"
         seen.trouble = _judge(error, (httpx.TimeoutException,))
+    except h2.exceptions.ProtocolError as error:
+        # httpx passes h2's word on as it is, but as this where the bytes came in one read with the head.
+        seen.native = f"{httpx.LocalProtocolError.__name__}: {error}"
+        seen.trouble = CLOSED
     body.end()
     return seen
 
