@@ -77,6 +77,7 @@ INTERPRETED: Final[dict[str, str]] = {
     "proxy/__main__.py": "the entry point: `python -m` runs it as a script",
     "proxy/cli/*": "runs once, for people; click's decorators do not compile",
     "proxy/app.py": "the composition root: runs at start and stop",
+    "proxy/life.py": "signals and the drain; coroutines",
     "proxy/config/*": "read once at start; msgspec.Struct needs a metaclass",
     "proxy/dns/*": "looks names up, once per TTL; coroutines of aiodns",
     "proxy/health/*": "asks upstreams how they are, from Tasks; no exchange passes here",

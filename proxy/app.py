@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import gc
-import signal
 import socket
 import time
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from proxy.changes import Changes
 from proxy.config import Config, ListenerConfig, RouteConfig, UpstreamConfig, is_address, split_address
 from proxy.dns.naming import Naming
 from proxy.events import Events
+from proxy.life import Life, dump
 from proxy.listener import AUTO, TERMINATE, TLS_MODES, Listener, Route, Target
 from proxy.listener import PROTOCOLS as LISTENER_PROTOCOLS
 from proxy.logs import Log
@@ -35,7 +35,6 @@ _BACKLOG: Final = 4096
 # Objects between two looks of the collector.  Exchanges leave no cycles behind, so it mostly looks in vain:
 # with Python's 700, a tenth and more of a busy proxy's time (HTTP/2, distinct paths: 24 to 15 µs a request).
 _COLLECT_AFTER: Final = 20_000
-_DRAIN_LOOK: Final = 0.02
 _LOOK_AT_FILES: Final = 2.0  # seconds between looks at the files of certificates and keys
 
 
@@ -60,7 +59,7 @@ class App:
         self.listening: bool = False  # all listeners accept connections
         self.stopped: bool = False  # the red button is pressed: no fault is injected
         self.worker: Worker
-        self._asked: asyncio.Queue[None] = asyncio.Queue()  # an entry for each signal to stop
+        self.life: Life = Life(self.log, config.drain.grace, self._take_nothing_new)
         self._servers: list[asyncio.AbstractServer] = []
         self._sockets: list[str] = []  # paths of Unix sockets to remove at the end
         self._reloading: asyncio.Task[bool] | None = None
@@ -142,35 +141,32 @@ class App:
 
     def take_signals(self) -> None:
         """Take signals from now on: before ``start``, since whoever reads "ready" may send one at once."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._asked.put_nowait, None)
-        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        self.life.take_signals(self._reload, self.dump)
 
     async def run_until_signal(self) -> int:
         """Serve until SIGTERM or SIGINT, drain, stop (a second signal: at once); gives the exit status."""
         self.take_signals()
-        loop = asyncio.get_running_loop()
-        asked = self._asked
-        await asked.get()
-        self.log.event("info", "draining", message="misrule drains: a second signal stops it at once")
-        drained = loop.create_task(self._drain())
-        again = loop.create_task(asked.get())
-        await asyncio.wait((drained, again), return_when=asyncio.FIRST_COMPLETED)
-        drained.cancel()
-        again.cancel()
-        self.log.event("info", "stopping", message="misrule stops")
+        await self.life.over(self.worker)
         await self.stop()
         return 0
 
-    async def _drain(self) -> None:
-        """Accept no more, finish what is under way, for a bounded time."""
+    def drain(self) -> float:
+        """Begin to end, as at SIGTERM; gives the seconds after which it has, whatever is under way."""
+        self.life.drain("admin")
+        return self.config.drain.grace
+
+    def _take_nothing_new(self) -> None:
+        """Accept no more, and say so: it is not ready from this moment on."""
         self.listening = False
         for server in self._servers:
             server.close()
-        until = time.monotonic() + self.config.drain.grace
-        while self.worker.drain() > 0 and time.monotonic() < until:
-            await asyncio.sleep(_DRAIN_LOOK)
+        if hasattr(self, "worker"):
+            self.worker.drain()
+
+    def dump(self) -> None:
+        """SIGUSR1: write down what is open and what runs."""
+        if hasattr(self, "worker"):
+            dump(self.log, self.worker, asyncio.all_tasks())
 
     def _reload(self) -> None:
         """SIGHUP: look at the rule files and at the certificates now."""

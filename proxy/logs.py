@@ -210,7 +210,14 @@ class Log:
 
     def audit(self, name: str, /, **fields: Any) -> None:
         """Log a change that somebody made: whatever the level, it leaves its line."""
-        record: dict[str, Any] = {"time": self._stamps.text(time.time()), "level": "audit", "event": name}
+        self._always("audit", name, fields)
+
+    def asked(self, name: str, /, **fields: Any) -> None:
+        """Log what somebody asked to be told: whatever the level, it leaves its line."""
+        self._always("info", name, fields)
+
+    def _always(self, level: str, name: str, fields: dict[str, Any]) -> None:
+        record: dict[str, Any] = {"time": self._stamps.text(time.time()), "level": level, "event": name}
         record.update(fields)
         self._put(record)
         if self.events.wanted:

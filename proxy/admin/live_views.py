@@ -10,7 +10,7 @@ from aiohttp.web_response import StreamResponse
 from proxy.admin.calls import Call, Reply, reply
 from proxy.admin.figures import Figures
 from proxy.admin.problem import Refusal
-from proxy.admin.types import Alive, Connections, Faulting, Ready
+from proxy.admin.types import Alive, Connections, Draining, Faulting, Ready
 from proxy.events import Subscription, TooManySubscribers
 from proxy.metrics.exposition import Exposition
 
@@ -58,6 +58,15 @@ def _pressed(call: Call) -> Reply:
     stopped = call.proxy.worker.live.stopped
     call.audit(version, version, stopped=stopped)
     return reply(Faulting(stopped, version))
+
+
+async def drain(call: Call) -> Reply:
+    """End in order, as at SIGTERM: take nothing new, finish what is under way, exit."""
+    grace = call.proxy.drain()
+    version = call.proxy.changes.store.version
+    call.audit(version, version, draining=True)
+    clients = sum(view.get("side") == "client" for view in call.proxy.connections())
+    return reply(Draining(True, grace, clients), 202)
 
 
 async def connections(call: Call) -> Reply:

@@ -69,6 +69,9 @@ class Proxy(Protocol):
     def resume_faults(self) -> None:
         """Inject again."""
 
+    def drain(self) -> float:
+        """Begin to end; gives the seconds after which it has, whatever is under way."""
+
     def tell_revocation(self, method: str, path: str, body: bytes) -> Any:
         """Answer who asks the local authority: status, content_type, body, allow; None for other paths."""
 

@@ -81,6 +81,14 @@ class Faulting(Struct, frozen=True):
     version: Count
 
 
+class Draining(Struct, frozen=True):
+    """The proxy ends, and takes nothing new."""
+
+    draining: bool
+    grace: Annotated[float, Meta(description="Seconds after which it has ended, whatever is under way")]
+    connections: Annotated[Count, Meta(description="Clients' connections that are still open")]
+
+
 class ResetDone(Struct, frozen=True):
     """The state of a rule began anew."""
 

@@ -19,6 +19,7 @@ COMMANDS: Final[dict[str, str]] = {
     "breakers": "proxy.cli.breakers:breakers",
     "stop": "proxy.cli.switch:stop",
     "resume": "proxy.cli.switch:resume",
+    "drain": "proxy.cli.switch:drain",
     "certs": "proxy.cli.certs:certs",
     "schema": "proxy.cli.schema:schema",
     "demo": "proxy.cli.demo:demo",

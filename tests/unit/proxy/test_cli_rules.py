@@ -235,7 +235,7 @@ def test_the_red_button(proxy: Proxy) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [["rules", "get"], ["rules", "delete", "x"], ["stop"], ["resume"], ["explain", "/"]],
+    [["rules", "get"], ["rules", "delete", "x"], ["stop"], ["resume"], ["drain"], ["explain", "/"]],
     ids=" ".join,
 )
 def test_an_admin_endpoint_that_is_not_there_is_one_line(words: list[str]) -> None:

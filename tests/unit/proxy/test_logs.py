@@ -306,3 +306,14 @@ async def test_a_reader_of_events_gets_what_the_log_says(sink: io.StringIO) -> N
     events.unsubscribe(reader)
     assert [*flags, log.wants_injected] == [False, True, False]
     assert lines(sink, log) == []
+
+
+def test_what_was_asked_for_is_told_whatever_the_level(sink: io.StringIO) -> None:
+    log = Log(level="error", stream=sink)
+    log.event("info", "ready")
+    log.asked("dump", connections=2)
+    log.audit("audit", who="local")
+    assert log.flush(5)
+    told = [json.loads(line) for line in sink.getvalue().splitlines()]
+    assert [(line["level"], line["event"]) for line in told] == [("info", "dump"), ("audit", "audit")]
+    log.close()

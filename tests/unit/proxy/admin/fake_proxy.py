@@ -98,8 +98,16 @@ class FakeProxy:
     def resume_faults(self) -> None:
         self.worker.live.stopped = False
 
+    def drain(self) -> float:
+        self.worker.draining = True
+        self.listening = False
+        return 10.0
+
     def connections(self) -> list[dict[str, Any]]:
-        return [{"listener": "web", "client": f"10.0.0.1:{port}", "state": "idle"} for port in range(1, 4)]
+        return [
+            {"side": "client", "listener": "web", "client": f"10.0.0.1:{port}", "state": "idle"}
+            for port in range(1, 4)
+        ]
 
     def log_lines(self, event: str) -> list[dict[str, Any]]:
         """Give the log lines of one kind of event."""

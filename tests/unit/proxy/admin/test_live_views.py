@@ -89,6 +89,16 @@ async def test_unready_while_it_drains_or_does_not_listen(endpoint: Endpoint) ->
     assert (answer.status, answer.json["ready"], answer.json["listeners"]) == (503, False, False)
 
 
+async def test_a_drain_is_answered_while_it_begins(endpoint: Endpoint) -> None:
+    answer = await endpoint.call("POST", "/v1/drain")
+    assert (answer.status, answer.json) == (202, {"draining": True, "grace": 10.0, "connections": 3})
+    ready = await endpoint.call("GET", "/readyz", to="health")
+    assert (ready.status, ready.json["ready"], ready.json["draining"]) == (503, False, True)
+    assert (await endpoint.call("POST", "/v1/drain", to="health")).status == 404
+    (line,) = endpoint.proxy.log_lines("audit")
+    assert (line["call"], line["draining"]) == ("POST /v1/drain", True)
+
+
 # Figures
 
 
