@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from rules import phases
+from rules.facts import PROTOCOLS, TCP
+from rules.fault import Fault
 from rules.model import PlannedFault, Sample
 from rules.params import Trouble
 
@@ -49,6 +51,7 @@ def contradictions(
             continue
         path = _fault_path(written["faults"][number], number)
         yield from _too_early(planned, known, path)
+        yield from _not_spoken(planned.fault, match.get("protocol"), path)
         if match.get("protocol") in ("tcp", ["tcp"]):
             yield from _without_requests(planned, path)
         if planned.fault.needs_grpc and not grpc:
@@ -61,6 +64,17 @@ def contradictions(
 def _fault_path(entry: object, number: int) -> tuple[str | int, ...]:
     """Give the path of a fault: that of its kind's key where there is one."""
     return ("faults", number, *entry) if isinstance(entry, dict) else ("faults", number)
+
+
+def _not_spoken(fault: Fault, written: object, path: tuple[str | int, ...]) -> Iterator[Trouble]:
+    """Find a fault that concerns none of the protocols which the rule is for; tcp alone has its own words."""
+    names = written if isinstance(written, list) else [written]
+    wanted = sum({PROTOCOLS[name] for name in names if isinstance(name, str) and name in PROTOCOLS})
+    if fault.protocols and wanted not in (0, TCP) and not wanted & fault.protocols:
+        able = [name for name, bit in PROTOCOLS.items() if bit & fault.protocols]
+        yield Trouble(
+            path, f"{fault.KIND} acts on {' and '.join(able)} alone, and this rule is for none of these", True
+        )
 
 
 def _without_requests(planned: PlannedFault, path: tuple[str | int, ...]) -> Iterator[Trouble]:

@@ -53,6 +53,7 @@ class Fault:
         self.figures: Figures | None = None  # of the breakers that it consults: they decide if it acts
         self.header: bytes = b""  # a request header that it looks at, lower-case
         self.of_requests: bool = False  # True: it has nothing to say where no requests are read
+        self.protocols: int = 0  # bits of rules.facts: it acts only where one of these is spoken; 0: anywhere
         self.needs_grpc: bool = False  # True: it has nothing to say to a caller that does not speak gRPC
 
     @property

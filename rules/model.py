@@ -69,7 +69,7 @@ class Sample:
     """Which of the matches fire.  ``percent`` is in millionths: 12.5 % is 125_000."""
 
     percent: int = 1_000_000
-    sticky: str = ""  # "", "header:x-user-id", "cookie:sid", "query:q", "source", "path", "sni"
+    sticky: str = ""  # "", "header:x-user-id", "cookie:sid", "query:q", "source", "path", "sni", "name"
     every: int = 0
     first: int = -1  # -1: no bound
     max_active: int = -1

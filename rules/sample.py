@@ -29,6 +29,7 @@ _QUERY: Final = 2
 _SOURCE: Final = 3
 _PATH: Final = 4
 _SNI: Final = 5
+_NAME: Final = 6
 _KINDS: Final[dict[str, int]] = {
     "header": _HEADER,
     "cookie": _COOKIE,
@@ -36,6 +37,7 @@ _KINDS: Final[dict[str, int]] = {
     "source": _SOURCE,
     "path": _PATH,
     "sni": _SNI,
+    "name": _NAME,
 }
 
 
@@ -74,6 +76,8 @@ class StickyKey:
             return facts.source.encode()
         if self._kind == _SNI:
             return (facts.sni or b"").lower()
+        if self._kind == _NAME:
+            return facts.names[0] if facts.names else b""
         return facts.path
 
 

@@ -8,13 +8,13 @@ from rules.model import Sample
 from rules.params import ALONE, BadValue, Context, Integer, Param, Percent, Schema, show
 from rules.records import Field, Record, Values
 
-_STICKY: Final = re.compile(rf"(header|cookie):({TOKEN})|query:([^\s&=#]{{1,256}})|source|path|sni")
+_STICKY: Final = re.compile(rf"(header|cookie):({TOKEN})|query:([^\s&=#]{{1,256}})|source|path|sni|name")
 
 
 class Sticky(Param[str]):
-    """What the same verdict sticks to: header:NAME, cookie:NAME, query:NAME, source, path or sni."""
+    """What the same verdict sticks to: header:NAME, cookie:NAME, query:NAME, source, path, sni or name."""
 
-    human = "header:NAME, cookie:NAME, query:NAME, source, path or sni"
+    human = "header:NAME, cookie:NAME, query:NAME, source, path, sni or name"
 
     def parse(self, value: object, context: Context = ALONE) -> str:
         """Read a sticky key; header names come out in lower case."""
@@ -31,7 +31,7 @@ class Sticky(Param[str]):
         """Describe it."""
         return {
             "type": "string",
-            "pattern": rf"^((header|cookie):{TOKEN}|query:[^\s&=#]{{1,256}}|source|path|sni)$",
+            "pattern": rf"^((header|cookie):{TOKEN}|query:[^\s&=#]{{1,256}}|source|path|sni|name)$",
             "maxLength": 300,
         }
 

@@ -16,7 +16,7 @@ from rules.actions import (
 )
 from rules.answers import percent_encode
 from rules.draw import Dice
-from rules.facts import GRPC, Facts
+from rules.facts import GRPC, HTTP2, Facts
 from rules.fault import Fault
 from rules.grpc_params import MOST_MESSAGES, EndStatus, SignedDuration, Which
 from rules.http_params import Http2Code
@@ -81,6 +81,7 @@ class GrpcFault(Fault):
     def __init__(self, phase: int, action: Action) -> None:
         super().__init__(phase)
         self.of_requests = True
+        self.protocols = HTTP2 | GRPC  # a rule for http2 is one for calls, too
         self.action: Action = action
         self.shapes = phase != REQUEST_HEAD
         self.of_end = isinstance(action, EndCall) and action.after < 0

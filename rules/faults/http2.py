@@ -11,7 +11,7 @@ from rules.actions import (
     Nothing,
 )
 from rules.draw import Dice
-from rules.facts import HTTP2, Facts
+from rules.facts import GRPC, HTTP2, WEBSOCKET, Facts
 from rules.fault import Fault
 from rules.fault_fields import GOAWAY, phase_field
 from rules.params import BadValue, Bool, Choice, Integer
@@ -65,6 +65,7 @@ class Http2Fault(Fault):
     def __init__(self, phase: int, disturb: Disturb) -> None:
         super().__init__(phase)
         self.of_requests = True
+        self.protocols = HTTP2 | GRPC | WEBSOCKET
         self.disturb: Disturb = disturb
 
     @classmethod

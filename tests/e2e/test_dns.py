@@ -299,6 +299,17 @@ def test_samples(names: Names) -> None:
     assert 1 <= sum(names.ask("shop.test").rcode() == NOERROR for _ in range(60)) <= 59
 
 
+def test_a_sample_sticks_to_names(names: Names) -> None:
+    """Half of the names fail, the same ones for each type and transport, and always."""
+    names.put({"dns": "refused"}, sample={"percent": 50, "sticky": "name"})
+    hit = []
+    for name in (f"n{number}.test" for number in range(40)):
+        asked = [names.ask(name), names.ask(name, "AAAA"), names.ask(name.upper(), tcp=True)]
+        (code,) = {answer.rcode() for answer in asked}
+        hit.append(code == dns.rcode.REFUSED)
+    assert 10 <= sum(hit) <= 30  # which ones is written in the seed, so this cannot change
+
+
 def test_shadows_change_nothing(names: Names) -> None:
     names.put({"dns": "nxdomain"}, mode="shadow")
     assert names.found("shop.test") == ["192.0.2.1"]

@@ -93,6 +93,12 @@ def test_the_parts_are_asked_in_order() -> None:
     assert sampling(every=2, max_active=10, first=1).verdict(full, 2, b"=k") == USED_UP
 
 
+def looked_up(*names: bytes) -> Facts:
+    seen = facts()
+    seen.names = list(names)
+    return seen
+
+
 def test_a_verdict_changes_nothing() -> None:
     tally = Tally()
     one = sampling(every=2, percent=500_000, max_active=1, first=1)
@@ -114,6 +120,8 @@ def test_a_verdict_changes_nothing() -> None:
         ("source", facts(source="192.0.2.7"), b"192.0.2.7"),
         ("source", facts(source=""), b""),
         ("path", facts("/a"), b"/a"),
+        ("name", looked_up(b"shop.test", b"other.test"), b"shop.test"),
+        ("name", facts(), b""),
     ],
 )
 def test_sticky_keys(place: str, seen: Facts, key: bytes) -> None:
@@ -125,7 +133,7 @@ def test_without_a_sticky_key_the_ordinal_counts() -> None:
     assert unit_of(None, 5, facts()) == b"#5"
 
 
-@pytest.mark.parametrize("place", ["", "header", "header:", "source:x", "path:x", "ip"])
+@pytest.mark.parametrize("place", ["", "header", "header:", "source:x", "path:x", "name:x", "ip"])
 def test_unknown_places_of_keys(place: str) -> None:
     with pytest.raises(ValueError, match="sticky key"):
         StickyKey(place)
