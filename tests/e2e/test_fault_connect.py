@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import pytest
 
+from tests.support.clients import HTTP2_CLIENTS, Call, ask
 from tests.support.proxy import Proxy, rule
 from tests.support.scripted import Scripted
 from tests.support.wire import FIN, RESET, Message, Wire, get, meet
@@ -118,6 +119,18 @@ def test_the_answer_is_that_of_an_upstream_that_is_so(stage: Stage, case: str) -
     assert stage.counted(f"is-{case}", kind, "false") >= 1
     assert stage.counted("well", kind, "true") == before + 1
     assert stage.counted("well", kind, "false") == 0
+    assert stage.well.wires == []
+
+
+@pytest.mark.parametrize("http2", [False, True])
+@pytest.mark.parametrize("client", HTTP2_CLIENTS)
+def test_each_client(stage: Stage, client: str, http2: bool) -> None:
+    """A refused connection, by HTTP/1.1 and HTTP/2."""
+    seen = []
+    for which in ("real-auto-refused", "ours-auto-refused"):
+        answer = ask(client, Call(f"http://{stage.proxy.listeners[which]}/", http2=http2))
+        seen.append((answer.status, answer.body, answer.all("proxy-status"), answer.trouble))
+    assert seen == [(502, seen[0][1], ["misrule; error=connection_refused"], "")] * 2
     assert stage.well.wires == []
 
 

@@ -3,6 +3,7 @@
 import subprocess
 from collections.abc import Callable, Iterator
 
+import grpc
 import pytest
 
 from tests.e2e.conftest import Launch
@@ -88,6 +89,23 @@ def test_a_failure_by_rule_is_told_as_the_real_one(named: Start, word: str) -> N
     assert told() == real
     assert proxy.injections(rule="r", fault="dns", phase="resolve") == 2
     assert proxy.failures(f"dns_{word}") == failures == 2  # what is injected is no failure
+
+
+@pytest.mark.parametrize("word", ["nxdomain", "servfail"])
+def test_a_grpc_call_fails_as_it_really_does(named: Start, word: str) -> None:
+    zone: Zone = {"shop.test": SERVFAIL} if word == "servfail" else {}
+    proxy, _ = named(zone, "shop.test:80")
+
+    def told() -> tuple[grpc.StatusCode, str | None]:
+        with grpc.insecure_channel(proxy.address) as channel, pytest.raises(grpc.RpcError) as caught:
+            channel.unary_unary("/shop.Cart/Add", bytes, bytes)(b"", timeout=20)
+        return caught.value.code(), caught.value.details()
+
+    real = told()
+    assert real[0] is grpc.StatusCode.UNAVAILABLE
+    proxy.put(rule("r", {"dns": word}, match={"protocol": ["grpc"]}))
+    assert told() == real
+    assert proxy.injections(rule="r", fault="dns", phase="resolve") == 1
 
 
 def _varies(line: str) -> bool:

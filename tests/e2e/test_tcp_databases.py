@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from tests.support.databases import Postgres, Redis
+from tests.support.databases import Postgres, Redis, redis_client
 from tests.support.proxy import Proxy, rule
 from tests.support.wait import eventually
 
 psycopg = pytest.importorskip("psycopg")
 sqlalchemy = pytest.importorskip("sqlalchemy")
-redis = pytest.importorskip("redis")
+pytest.importorskip("redis")
 MATCH = {"match": {"protocol": ["tcp"]}}
 
 
@@ -224,16 +224,8 @@ def cache(caches: tuple[Redis, Proxy]) -> Iterator[Proxy]:
     caches[1].calm()
 
 
-def client(address: str, timeout: float = 0.6) -> Any:
-    from redis.backoff import NoBackoff
-    from redis.retry import Retry
-
-    host, _, port = address.rpartition(":")
-    return redis.Redis(host, int(port), socket_timeout=timeout, retry=Retry(NoBackoff(), 0))
-
-
 def test_redis_works_through_it(cache: Proxy) -> None:
-    with client(cache.address) as one:
+    with redis_client(cache.address) as one:
         one.set("big", b"x" * 3_000_000)
         assert one.get("big") == b"x" * 3_000_000
         pipe = one.pipeline(transaction=False)
@@ -247,8 +239,8 @@ def test_redis_that_hangs_up(cache: Proxy, caches: tuple[Redis, Proxy]) -> None:
     seen = []
     for address in (caches[0].address, cache.address):
         with (
-            client(address, 20.0) as one,
-            client(caches[0].address) as other,
+            redis_client(address, 20.0) as one,
+            redis_client(caches[0].address) as other,
             ThreadPoolExecutor(1) as thread,
         ):
             waiting = thread.submit(raised, partial(one.blpop, "nothing", 15))
@@ -270,7 +262,7 @@ def _one_waits(other: Any) -> bool:
 
 @pytest.mark.parametrize("fault", [{"reset": {}}, {"reset": {"at": "response_body", "after_bytes": "1000B"}}])
 def test_redis_that_resets(cache: Proxy, fault: dict[str, Any]) -> None:
-    with client(cache.address) as one:
+    with redis_client(cache.address) as one:
         one.set("page", b"x" * 100_000)
         cache.put(rule("cut", fault, **MATCH))
         kind, text = raised(lambda: one.get("page"))
@@ -285,7 +277,7 @@ def test_redis_that_has_vanished(cache: Proxy, caches: tuple[Redis, Proxy], when
     """Half-open: the connection stands, and nothing comes or goes.  Really: the process stands still."""
     seen = []
     for address in (caches[0].address, cache.address):
-        with client(address) as one:
+        with redis_client(address) as one:
             if when == "open":
                 one.ping()
             if address == cache.address:

@@ -6,6 +6,7 @@ import shutil
 import signal
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -102,3 +103,13 @@ class Redis(Server):
         """Stop it."""
         self.thaw()
         self.process.stop()
+
+
+def redis_client(address: str, timeout: float = 0.6, **more: Any) -> Any:
+    """Make a client that tries once; steps aside without the package redis."""
+    redis = pytest.importorskip("redis")
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    host, _, port = address.rpartition(":")
+    return redis.Redis(host, int(port), socket_timeout=timeout, retry=Retry(NoBackoff(), 0), **more)

@@ -20,7 +20,7 @@ from tests.support.h2_peer import Peer
 from tests.support.h2_scripted import ScriptedH2
 from tests.support.need import need
 from tests.support.process import Process
-from tests.support.proxy import Proxy
+from tests.support.proxy import Proxy, rule
 from tests.support.scripted import Scripted, filling
 from tests.support.upstreams import SERVERS
 from tests.support.wait import eventually
@@ -160,6 +160,17 @@ def test_node_to_node(launch: Launch, node: str) -> None:
     assert (found["status"], found["length"], found["same"], found["code"], found["error"]) == (
         (200, _SIZE, True, 0, "")
     ), found
+
+
+def test_node_under_the_fault_http2(launch: Launch, upstream: Callable[..., Scripted]) -> None:
+    shop = upstream()
+    shop.play = _echo_of_bytes
+    proxy = launch(shop.address)
+    small = {"padding": 100, "frame_size": 700, "settings": {"initial_window_size": 5000}}
+    proxy.put(rule("odd", {"http2": small}, match={"protocol": ["websocket"]}))
+    found = by_node(f"{proxy.url}/chat", 100_000)
+    assert (found["status"], found["length"], found["same"], found["code"]) == (200, 100_000, True, 0), found
+    assert proxy.injections(rule="odd", fault="http2") == 1
 
 
 def test_http_1_to_node(launch: Launch, node: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.support import tls_real
@@ -222,6 +223,22 @@ def test_a_change_holds_for_the_next_handshake(front: Proxy, pki: Pki) -> None:
     assert "unknown ca" in python(front, pki).words
     front.put(rule("gone", cut, match={"sni": "b.sick.example"}))
     assert python(front, pki).ok
+
+
+def test_a_client_of_http_2(front: Proxy, pki: Pki) -> None:
+    def version() -> str:
+        with httpx.Client(http2=True, verify=pki.client(), trust_env=False, timeout=20.0) as client:
+            named = {"host": NAME}
+            got = client.get(f"https://{front.address}/", headers=named, extensions={"sni_hostname": NAME})
+            return got.http_version
+
+    assert version() == "HTTP/2"
+    front.put(rule("gone", {"tls": {"handshake": {"alert": "unknown_ca"}}}))
+    with pytest.raises(httpx.ConnectError, match=r"(?i)unknown.ca"):
+        version()
+    assert front.injections(rule="gone", fault="tls") == 1
+    front.put(rule("old", {"tls": {"alpn": "http/1.1"}}))
+    assert version() == "HTTP/1.1"
 
 
 def test_proof_where_a_handshake_succeeds(front: Proxy, pki: Pki) -> None:

@@ -28,7 +28,7 @@ if (role === "server") {
   const got = crypto.createHash("sha256");
   const session = http2.connect(new URL(url).origin);
   session.on("error", (error) => { out.error = String(error); });
-  session.on("remoteSettings", (settings) => {
+  session.once("remoteSettings", (settings) => {
     out.allowed = settings.enableConnectProtocol;
     const { pathname } = new URL(url);
     const stream = session.request(
