@@ -65,9 +65,11 @@ COMPILED: Final = (
     "rules/conditions.py",
     "rules/compiled.py",
     "rules/index.py",
+    "rules/opening.py",
     "rules/sample.py",
     "rules/plan.py",
     "rules/snapshot.py",
+    "rules/done.py",
     "rules/faults/*.py",
 )
 
@@ -84,6 +86,7 @@ INTERPRETED: Final[dict[str, str]] = {
     "proxy/admin/*": "aiohttp's coroutines; no exchange passes here",
     "proxy/reload.py": "waits for files; no exchange passes here",
     "proxy/changes.py": "puts rule sets in force; coroutines",
+    "proxy/schedules.py": "runs at the edges of windows",
     "proxy/identities.py": "chooses certificates, once per handshake; coroutines, and OpenSSL does the work",
     "proxy/reader.py": "reads large rule sets in a helper process",
     "proxy/rulefiles.py": "looks at files, in a thread",
@@ -110,6 +113,8 @@ INTERPRETED: Final[dict[str, str]] = {
     "rules/indexing.py": "runs when a rule set changes",
     "rules/store.py": "runs when a rule set changes",
     "rules/explain.py": "answers people",
+    "rules/schedule.py": "runs at the edges of windows",
+    "rules/cron.py": "runs at the edges of windows",
     "certs/*": "mints certificates; OpenSSL does the work",
 }
 

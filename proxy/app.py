@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import gc
-import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,11 +22,11 @@ from proxy.net.pool import BALANCES, PROTOCOLS, Endpoint, Upstream
 from proxy.net.timers import LoopTimers
 from proxy.path.accept import Door
 from proxy.reload import Reloader
+from proxy.schedules import Schedules
 from proxy.worker import SWEEP_EVERY, Worker
-from rules.matchers import Matcher, compile_text
-from rules.model import Text
+from rules.matchers import compile_text
 from rules.snapshot import Snapshot
-from rules.store import Store
+from rules.store import Refusal, Store
 from rules.text import RulesError
 
 _BACKLOG: Final = 4096
@@ -60,6 +59,7 @@ class App:
         self.stopped: bool = False  # the red button is pressed: no fault is injected
         self.worker: Worker
         self.life: Life = Life(self.log, config.drain.grace, self._take_nothing_new)
+        self.schedules: Schedules
         self._servers: list[asyncio.AbstractServer] = []
         self._sockets: list[str] = []  # paths of Unix sockets to remove at the end
         self._reloading: asyncio.Task[bool] | None = None
@@ -81,6 +81,10 @@ class App:
         names = frozenset(name.encode() for route in routes for name, _ in route.match.headers)
         timers = LoopTimers(loop, time.monotonic)
         self.worker = Worker(loop, timers, self.log, self.store.snapshot, names)
+        install = self.worker.install
+        self.schedules = Schedules(
+            timers, time.time, self.log, self.store.turn, lambda turned: install(turned, self.stopped)
+        )
         self._naming = Naming(self.worker, self.config.dns)
         self.started = time.time()
         try:
@@ -128,6 +132,7 @@ class App:
         if self._identities is not None:
             self._identities.close()
         if hasattr(self, "worker"):
+            self.schedules.close()
             for connection in list(self.worker.connections):
                 connection.shut()
             await self._naming.close()
@@ -292,7 +297,7 @@ class App:
                 if config.timeouts.keepalive is not None:
                     sockets.keep_alive(bound, config.timeouts.keepalive)
                 server = await loop.create_server(door.protocol, sock=bound, backlog=_BACKLOG)
-                self.addresses[config.name] = _name_of(bound)
+                self.addresses[config.name] = sockets.address_of(bound)
         except OSError as error:
             reason = error.strerror or str(error)
             raise StartError(
@@ -336,13 +341,25 @@ class App:
             for name, weight in config.targets
         ]
         headers = [(name.encode(), compile_text(text)) for name, text in match.headers]
-        return Route(_matcher(match.host, fold=True), _matcher(match.path), headers, targets)
+        return Route(
+            None if match.host is None else compile_text(match.host, fold=True),
+            None if match.path is None else compile_text(match.path),
+            headers,
+            targets,
+        )
 
     # --- the rules in force
 
     def install(self, snapshot: Snapshot) -> None:
         """Put a rule set in force: one assignment; what no rule holds any more is released."""
+        self.schedules.adopt(snapshot)
         self.worker.install(snapshot, self.stopped)
+
+    def reset_rule(self, name: str) -> Refusal | None:
+        """Start a rule's state anew, its schedule included."""
+        refused = self.store.reset(name)
+        self.schedules.look()
+        return refused
 
     def stop_faults(self) -> None:
         """Press the red button: inject nothing more, and release what is held."""
@@ -373,17 +390,8 @@ def _or_not_start(what: str, make: Callable[[], Any]) -> Any:
         raise StartError([f"{what}: {error}"]) from None
 
 
-def _matcher(text: Text | None, fold: bool = False) -> Matcher | None:
-    return None if text is None else compile_text(text, fold)
-
-
 def _endpoint(number: int, address: str, weight: int) -> Endpoint:
     if address.startswith("unix:"):
         return Endpoint(number, "", 0, address.removeprefix("unix:"), weight)
     host, port = split_address(address)
     return Endpoint(number, host, port, "", weight)
-
-
-def _name_of(bound: socket.socket) -> str:
-    host, port = bound.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -20,9 +20,10 @@ from proxy.worker import Releasable, Worker
 from rules.actions import CANCEL, Answer, Disturb, EndCall, GoAway
 from rules.breakers.keeper import Pass
 from rules.compiled import CompiledRule
+from rules.done import Done
 from rules.facts import Facts
 from rules.plan import Chosen
-from rules.snapshot import Done, Plan
+from rules.snapshot import Plan
 
 # Why reading from a side is paused: any bit pauses it.
 BY_PEER: Final = 1  # the other side cannot take more

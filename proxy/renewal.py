@@ -7,10 +7,11 @@ from proxy.path import end, request_body, response_body, response_head
 from proxy.path.request_head import Intake
 from proxy.performer import Then
 from rules.compiled import CompiledRule
+from rules.done import Done
 from rules.facts import Facts
 from rules.phases import BODIES
 from rules.plan import Chosen
-from rules.snapshot import Done, Plan, Snapshot
+from rules.snapshot import Plan, Snapshot
 
 
 class _FlowBoth(Then):
@@ -67,7 +68,7 @@ def replan(ex: Exchange, passing: Passing, intake: Intake, snapshot: Snapshot) -
         facts = intake.facts(ex)
         ex.facts = facts
         rules = [rule for rule in candidates if _of_bodies(rule, passing.done)]
-        plan = snapshot.plan_tunnel(rules, facts, intake.opened_version)
+        plan = snapshot.plan_tunnel(rules, facts, intake.opened_turn)
     if plan is not None:
         if plan.needs_response and ex.response is not None and ex.facts is not None:
             response_head.learn(ex.facts, ex.response)

@@ -31,6 +31,7 @@ from rules.draw import Draws
 from rules.indexing import IndexBuilder
 from rules.matchers import compile_text
 from rules.model import Match, ResponseMatch, Rule, Sample
+from rules.opening import Opening
 from rules.sample import RuleState, Sampling, StickyKey
 from rules.snapshot import Snapshot
 
@@ -44,8 +45,9 @@ def canonical(rule: Rule) -> bytes:
 
 
 def fingerprint(rule: Rule) -> str:
-    """Describe all that a rule's state depends on: its match, its samples, the kinds of its faults."""
-    return repr((rule.match, rule.sample, [(planned.fault.KIND, planned.sample) for planned in rule.faults]))
+    """Describe all that a rule's state depends on: match, samples, schedule, the kinds of its faults."""
+    kinds = [(planned.fault.KIND, planned.sample) for planned in rule.faults]
+    return repr((rule.match, rule.sample, rule.schedule, kinds))
 
 
 def _request_conditions(match: Match) -> list[Condition]:
@@ -102,7 +104,7 @@ def _sampling(rule: str, number: int, sample: Sample, seed: str) -> Sampling:
     return Sampling(draws, sample.percent, sticky, sample.every, sample.first, sample.max_active)
 
 
-def compile_rule(rule: Rule, order: int, previous: Snapshot | None, version: int) -> CompiledRule:
+def compile_rule(rule: Rule, order: int, previous: Snapshot | None, turn: int) -> CompiledRule:
     """Compile one rule; its state comes from ``previous`` where its name and fingerprint are the same.
 
     ValueError or ``re2.error`` where the rule holds what the parser should have refused.
@@ -111,10 +113,10 @@ def compile_rule(rule: Rule, order: int, previous: Snapshot | None, version: int
     before = None if previous is None else previous.by_name.get(rule.name)
     if before is not None and before.fingerprint == print_now:
         state = before.state
-        since = before.since_version if before.enabled else version
+        since = before.since_turn if before.enabled else turn
     else:
-        state = RuleState(len(rule.faults))
-        since = version
+        state = RuleState(len(rule.faults), None if rule.schedule is None else Opening(rule.schedule))
+        since = turn
     sampling = _sampling(rule.name, WHOLE_RULE, rule.sample, str(rule.sample.seed))
     compiled = CompiledRule(rule, order, print_now, since, state, sampling)
     _add_conditions(compiled, rule.match)
@@ -185,6 +187,7 @@ class Compilation:
         self._rules = rules
         self._previous = previous
         self._version = version
+        self._turn = version if previous is None else previous.turn + 1
         self._created = created
         self._source = source
         known = {} if previous is None else dict.fromkeys(previous.indexes)
@@ -221,7 +224,7 @@ class Compilation:
         if rule.name in self._by_name:
             raise ValueError(f'two rules have the name "{rule.name}"')
         self._hash.update((b"," if order else b"") + canonical(rule))
-        compiled = compile_rule(rule, order, self._previous, self._version)
+        compiled = compile_rule(rule, order, self._previous, self._turn)
         self._by_name[rule.name] = compiled
         if not rule.enabled:
             return
@@ -248,6 +251,7 @@ class Compilation:
             self._by_name,
             frozenset(self._request_names),
             frozenset(self._response_names),
+            self._turn,
         )
 
     def _index(self, snapshot: Snapshot, rules: int) -> bool:

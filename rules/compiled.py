@@ -62,7 +62,7 @@ class CompiledRule:
         "sampling",
         "selective",
         "shadow",
-        "since_version",
+        "since_turn",
         "state",
     )
 
@@ -71,7 +71,7 @@ class CompiledRule:
         rule: Rule,
         order: int,
         fingerprint: str,
-        since_version: int,
+        since_turn: int,
         state: RuleState,
         sampling: Sampling,
     ) -> None:
@@ -85,7 +85,7 @@ class CompiledRule:
         self.final: bool = rule.final
         self.proof: bool = rule.proof
         self.fingerprint: str = fingerprint  # of what the state depends on
-        self.since_version: int = since_version  # the snapshot with which the rule came into force
+        self.since_turn: int = since_turn  # of the snapshot with which the rule came into force
         self.state: RuleState = state
         self.conditions: list[Condition] = []
         self.response: list[Condition] = []  # what can only be known when the answer's head is there
@@ -119,12 +119,16 @@ class CompiledRule:
         if fault.on != ON_NEXT:
             self.selective = True
 
+    def since(self) -> int:
+        """Give the turn with which it came into force, or its schedule let it act: the later one."""
+        return max(self.since_turn, self.state.turn)
+
     def same_as(self, other: "CompiledRule") -> bool:
         """Whether this is the rule of another snapshot, in force since and with not a word changed."""
         return (
             self.state is other.state
             and self.enabled == other.enabled
-            and self.since_version == other.since_version
+            and self.since_turn == other.since_turn
             and self.rule.written == other.rule.written
             and self.rule.files == other.rule.files
         )

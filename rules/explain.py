@@ -12,6 +12,7 @@ from rules.facts import Facts
 from rules.phases import END, NAMES, RESPONSE_HEAD, TLS
 from rules.plan import eligible
 from rules.sample import FIRES, NO_KEY, NOT_DRAWN, NOT_THIS_ONE, TOO_MANY_ACTIVE, Sampling, Tally, unit_of
+from rules.schedule import wakes, words
 from rules.snapshot import Snapshot
 
 # Outcomes of a rule.
@@ -42,7 +43,7 @@ class _Planned:
         return self.fault.fault.phase, self.rule.rank, self.fault.number
 
 
-def explain(snapshot: Snapshot, facts: Facts, opened_version: int | None = None) -> list[dict[str, Any]]:
+def explain(snapshot: Snapshot, facts: Facts, opened_turn: int | None = None) -> list[dict[str, Any]]:
     """Explain a request against each rule.
 
     Entries hold ``rule``, ``outcome``, ``conditions`` (part, wanted, seen, holds; the parts after the first
@@ -51,7 +52,7 @@ def explain(snapshot: Snapshot, facts: Facts, opened_version: int | None = None)
     from 1, ``cancelled_by`` a rule that ends the exchange before).  Without an answer in the facts
     (``response_status`` 0) rules that look at it are reported as far as they can be known.
     """
-    opened = snapshot.version if opened_version is None else opened_version
+    opened = snapshot.turn if opened_turn is None else opened_turn
     entries: list[dict[str, Any]] = []
     planned: list[_Planned] = []
     final = ""
@@ -76,14 +77,18 @@ def _entry(rule: CompiledRule, facts: Facts, opened: int) -> dict[str, Any]:
     known = rule.conditions + (rule.response if facts.response_status else [])
     conditions = [_judge(condition, facts) for condition in known]
     failed = next((judged for judged in conditions if not judged["holds"]), None)
-    verdict, sample = _sample(rule.sampling, rule.state.tally, rule.state.matches + 1, facts, None)
+    percent = rule.sampling.percent
+    if rule.state.opening is not None:
+        percent = rule.state.opening.share(percent)
+    verdict, sample = _sample(rule.sampling, rule.state.tally, rule.state.matches + 1, facts, None, percent)
+    sample = words(rule) + sample
     if failed is not None:
         outcome = NO_MATCH
     elif rule.response and not facts.response_status:
         outcome = WAITS
     elif not rule.exchange:
         outcome = ON_CONNECTION
-    elif verdict != FIRES or not eligible(rule, OF_EXCHANGE, opened):
+    elif not wakes(rule) or verdict != FIRES or not eligible(rule, OF_EXCHANGE, opened):
         outcome = NOT_SAMPLED
     else:
         outcome = SHADOWS if rule.shadow else FIRES_NOW
@@ -146,28 +151,31 @@ def percent_text(millionths: int) -> str:
 
 
 def _sample(
-    sampling: Sampling, tally: Tally, ordinal: int, facts: Facts, inherited: bytes | None
+    sampling: Sampling, tally: Tally, ordinal: int, facts: Facts, inherited: bytes | None, percent: int
 ) -> tuple[int, list[str]]:
     """Give the verdict on this request, were it the next, and each part of the sample in words."""
     unit = inherited if inherited is not None and sampling.sticky is None else None
     if unit is None:
         unit = unit_of(sampling.sticky, ordinal, facts)
-    verdict = sampling.verdict(tally, ordinal, unit)
-    words: list[str] = []
+    verdict = sampling.verdict(tally, ordinal, unit, percent)
+    said: list[str] = []
     if sampling.every > 1:
-        words.append(f"every {sampling.every}: this would be number {ordinal}{_hit(verdict == NOT_THIS_ONE)}")
+        said.append(f"every {sampling.every}: this would be number {ordinal}{_hit(verdict == NOT_THIS_ONE)}")
     if sampling.sticky is not None:
         key = "no key" if not unit else f'key "{unit[1:].decode("utf-8", "backslashreplace")}"'
-        words.append(f"sticky {sampling.sticky.text}: {key}{_hit(verdict == NO_KEY)}")
-    if sampling.percent < MILLION:
-        words.append(f"percent: {percent_text(sampling.percent)}{_hit(verdict == NOT_DRAWN)}")
+        said.append(f"sticky {sampling.sticky.text}: {key}{_hit(verdict == NO_KEY)}")
+    if percent < sampling.percent:
+        ramp = f"{percent_text(percent)} on the way to {percent_text(sampling.percent)}"
+        said.append(f"percent: {ramp}{_hit(verdict == NOT_DRAWN)}")
+    elif percent < MILLION:
+        said.append(f"percent: {percent_text(percent)}{_hit(verdict == NOT_DRAWN)}")
     if sampling.max_active >= 0:
-        words.append(
+        said.append(
             f"max_active: {tally.active} of {sampling.max_active} under way{_hit(verdict == TOO_MANY_ACTIVE)}"
         )
     if sampling.first >= 0:
-        words.append(f"first: {tally.fired} of {sampling.first} used{_hit(tally.fired >= sampling.first)}")
-    return verdict, words
+        said.append(f"first: {tally.fired} of {sampling.first} used{_hit(tally.fired >= sampling.first)}")
+    return verdict, said
 
 
 def _hit(stops: bool) -> str:
@@ -187,7 +195,8 @@ def _plan(rule: CompiledRule, facts: Facts, opened: int, entry: dict[str, Any]) 
             continue
         if fault.sampling is not None:
             tally = rule.state.faults[fault.number].tally
-            verdict, item["sample"] = _sample(fault.sampling, tally, tally.seen + 1, facts, unit)
+            own = fault.sampling
+            verdict, item["sample"] = _sample(own, tally, tally.seen + 1, facts, unit, own.percent)
             if verdict != FIRES:
                 item["why_not"] = "its own sample does not let it fire"
                 continue

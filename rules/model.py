@@ -77,6 +77,20 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Schedule:
+    """When a rule that is in force acts; times in seconds, 0.0: none.
+
+    ``cron``: a window of ``duration`` opens at each tick; "": there is one window, after ``start_after``.
+    """
+
+    start_after: float = 0.0  # from when the rule came into force
+    duration: float = 0.0
+    ramp: float = 0.0  # the percentage climbs from 0 over this time
+    cron: str = ""  # five fields
+    timezone: str = "UTC"  # in which the fields are, a name of the IANA database
+
+
+@dataclass(frozen=True)
 class PlannedFault:
     """One entry under ``faults:``: the fault and the sample of its own, if any."""
 
@@ -100,5 +114,6 @@ class Rule:
     proof: bool = True
     match: Match = Match()
     sample: Sample = Sample()
+    schedule: Schedule | None = None
     ttl: float | None = None  # seconds until it ends by itself; only rules of the admin endpoint have one
     files: tuple[tuple[str, str], ...] = ()  # what it was made of besides its text: path and SHA-256

@@ -33,6 +33,7 @@ from rules.params import (
 from rules.params import Text as String
 from rules.records import MAX_TROUBLES, Field, ListOf, Record, Values
 from rules.sample_params import SAMPLE
+from rules.schedule_params import SCHEDULE
 from rules.text import Node, RulesError, read, read_value
 
 NAME: Final = String(
@@ -80,9 +81,9 @@ _RULE: Final[Record[Values]] = Record(
         "ttl": Field(Duration(low=0.001, high=366 * DAY), None, "over the admin endpoint: it ends by itself"),
         "match": Field(MATCH, None, "every given part must hold; without it all matches"),
         "sample": Field(SAMPLE, None, "which of the matches fire; without it all do"),
+        "schedule": Field(SCHEDULE, None, "when it acts; without it always"),
         "faults": Field(ListOf(_FAULT, low=1), doc="what happens, one kind in each entry"),
     },
-    later={"schedule": "it comes with schedules"},
     human="a rule: a mapping with name, match, sample and faults",
 )
 
@@ -139,6 +140,7 @@ def _make_rule(written: dict[str, Any], values: Values, context: Context) -> Rul
         proof=values["proof"],
         match=match,
         sample=values["sample"] or _EACH,
+        schedule=values["schedule"],
         ttl=values["ttl"],
         files=tuple(context.files) if isinstance(context, RuleContext) else (),
     )

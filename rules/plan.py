@@ -60,10 +60,12 @@ class Chosen:
         "milliseconds",
         "number",
         "rule",
+        "since",
     )
 
     def __init__(self, rule: CompiledRule, fault: SampledFault, dice: Dice, grant: Grant) -> None:
         self.rule: CompiledRule = rule
+        self.since: int = rule.since()  # so that what was done in another window is known as such
         self.fault: Fault = fault.fault
         self.number: int = fault.number  # its place in the rule, from 0
         self.dice: Dice = dice
@@ -112,7 +114,7 @@ def rank_of_chosen(chosen: Chosen) -> tuple[int, int]:
     return chosen.rule.rank, chosen.number
 
 
-def eligible(rule: CompiledRule, group: int, opened_version: int) -> list[SampledFault]:
+def eligible(rule: CompiledRule, group: int, opened_turn: int) -> list[SampledFault]:
     """List the faults of the rule that may act on such a connection (see ``rules.fault``: ``on``)."""
     if group == OF_CONNECTION:
         return rule.connection
@@ -124,7 +126,7 @@ def eligible(rule: CompiledRule, group: int, opened_version: int) -> list[Sample
         return rule.open
     if group == OF_OPEN_TUNNEL:
         return [fault for fault in rule.open if fault.fault.phase not in BODIES]
-    fresh = opened_version >= rule.since_version
+    fresh = opened_turn >= rule.since()
     if group == OF_TUNNEL:
         return [f for f in rule.exchange if f.fault.phase in BODIES and (fresh or f.on != ON_NEW)]
     if not rule.selective or fresh:
@@ -132,17 +134,25 @@ def eligible(rule: CompiledRule, group: int, opened_version: int) -> list[Sample
     return [fault for fault in rule.exchange if fault.on == ON_NEXT]
 
 
-def draw(rule: CompiledRule, facts: Facts, group: int, opened_version: int) -> list[Chosen] | None:
-    """Count a match, draw, and reserve what fires: the chosen faults by place, None if nothing fires."""
-    faults = eligible(rule, group, opened_version)
+def draw(rule: CompiledRule, facts: Facts, group: int, opened_turn: int) -> list[Chosen] | None:
+    """Count a match, draw, and reserve what fires: the chosen faults by place, None if nothing fires.
+
+    What the rule's schedule does not let through is not counted.
+    """
+    faults = eligible(rule, group, opened_turn)
     if not faults:
         return None
     sampling = rule.sampling
     state = rule.state
+    if not state.awake:
+        return None
     state.matches += 1
     ordinal = state.matches
     unit = unit_of(sampling.sticky, ordinal, facts)
-    verdict = sampling.verdict(state.tally, ordinal, unit)
+    percent = sampling.percent
+    if state.opening is not None:
+        percent = state.opening.share(percent)
+    verdict = sampling.verdict(state.tally, ordinal, unit, percent)
     if verdict != FIRES:
         if verdict == NO_KEY:
             state.keyless += 1

@@ -1,8 +1,8 @@
 """Which of the matches fire.
 
 The parts of a sample are looked at in the order ``every``, ``percent``, ``max_active``,
-``first``; each sees what the one before let through.  A verdict is pure: it changes nothing, so that
-``explain`` may ask for it; whoever acts on it charges the tallies.
+``first``, behind the rule's schedule; each sees what the one before let through.  A verdict is pure: it
+changes nothing, so that ``explain`` may ask for it; whoever acts on it charges the tallies.
 """
 
 from typing import Final
@@ -10,6 +10,7 @@ from typing import Final
 from rules.breakers.keeper import Breakers
 from rules.draw import MILLION, Draws
 from rules.facts import Facts
+from rules.opening import Opening
 from rules.reading import cookie_value, query_values
 
 # Verdicts.
@@ -107,16 +108,18 @@ class Sampling:
         self.first: int = first  # -1: no bound
         self.max_active: int = max_active  # -1: no bound
 
-    def verdict(self, tally: Tally, ordinal: int, unit: bytes) -> int:
+    def verdict(self, tally: Tally, ordinal: int, unit: bytes, percent: int = -1) -> int:
         """Say whether the ``ordinal``-th that came by (from 1) fires.
 
         ``unit`` is what the draw is for, as ``unit_of`` made it; b"" means that a sticky key was missing.
+        ``percent`` is in millionths: where a ramp has climbed to, below 0: that of this sampling.
         """
+        share = self.percent if percent < 0 else percent
         if self.every > 1 and ordinal % self.every != 0:
             return NOT_THIS_ONE
         if not unit:
             return NO_KEY
-        if self.percent < MILLION and (self.percent <= 0 or self._draws.millionth(unit) >= self.percent):
+        if share < MILLION and (share <= 0 or self._draws.millionth(unit) >= share):
             return NOT_DRAWN
         if self.max_active >= 0 and tally.active >= self.max_active:
             return TOO_MANY_ACTIVE
@@ -152,9 +155,14 @@ class RuleState:
     place.
     """
 
-    __slots__ = ("era", "faults", "injected", "keyless", "matches", "shadowed", "tally")
+    __slots__ = (
+        "awake", "era", "faults", "injected", "keyless", "matches", "opening", "shadowed", "tally", "turn"
+    )  # fmt: skip
 
-    def __init__(self, faults: int) -> None:
+    def __init__(self, faults: int, opening: Opening | None = None) -> None:
+        self.opening: Opening | None = opening  # where the rule stands in its schedule, None: it has none
+        self.awake: bool = opening is None  # its schedule, if any, lets it act now
+        self.turn: int = 0  # of the snapshot with which its schedule last began to let it act
         self.era: int = 0  # counts the resets: what was reserved in an older era is not given back
         self.matches: int = 0
         self.keyless: int = 0
@@ -179,6 +187,8 @@ class RuleState:
         self.matches = 0
         self.keyless = 0
         self.tally.fired = 0
+        if self.opening is not None:
+            self.opening.began = -1.0
         for at in range(len(self.faults)):
             fault = self.faults[at]
             fault.tally.seen = 0

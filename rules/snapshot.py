@@ -33,15 +33,15 @@ class Plan:
         "awaits_end",
         "chosen",
         "needs_response",
-        "opened_version",
+        "opened_turn",
         "phases",
         "shadowed",
         "snapshot",
     )
 
-    def __init__(self, snapshot: "Snapshot", opened_version: int) -> None:
+    def __init__(self, snapshot: "Snapshot", opened_turn: int) -> None:
         self.snapshot: Snapshot = snapshot
-        self.opened_version: int = opened_version
+        self.opened_turn: int = opened_turn
         self.phases: list[list[Chosen] | None] = [None] * COUNT
         self.chosen: list[Chosen] = []  # all that was drawn and is not cancelled, shadows too
         self.shadowed: list[Chosen] = []
@@ -119,7 +119,7 @@ class Plan:
         """Draw one rule that looks at the answer; True: it is final, and no other is looked at."""
         if not all_hold(rule.response, facts):
             return False
-        drawn = draw(rule, facts, OF_EXCHANGE, self.opened_version)
+        drawn = draw(rule, facts, OF_EXCHANGE, self.opened_turn)
         if drawn is None:
             return False
         late: list[Chosen] = []
@@ -228,9 +228,12 @@ class Snapshot:
         by_name: dict[str, CompiledRule],
         request_names: frozenset[bytes],
         response_names: frozenset[bytes],
+        turn: int,
     ) -> None:
         """Take the compiled rules: ``rules`` the enabled ones by rank, ``by_name`` all."""
         self.version: int = version
+        # Counts the changes of what is in force: rule sets, and the edges of the windows of schedules.
+        self.turn: int = turn
         self.sha256: str = sha256
         self.created: float = created  # unix time
         self.source: str = source
@@ -246,6 +249,30 @@ class Snapshot:
             rule for rule in rules if rule.lookup and not rule.of_exchange
         ]
         self._open_rules: list[CompiledRule] = [rule for rule in rules if rule.open]
+        self.scheduled: list[CompiledRule] = [rule for rule in rules if rule.state.opening is not None]
+
+    def turned(self) -> "Snapshot":
+        """Give the same set as the next turn: the schedule of a rule has begun, or ceased, to let it act."""
+        made = Snapshot(
+            self.version,
+            self.sha256,
+            self.created,
+            self.source,
+            self.rules,
+            self.by_name,
+            self.request_names,
+            self.response_names,
+            self.turn + 1,
+        )
+        made.indexes = self.indexes
+        return made
+
+    def come_after(self, turn: int) -> None:
+        """Take the turn after this one: others have come since this set was begun to be made."""
+        for rule in self.by_name.values():
+            if rule.since_turn == self.turn:
+                rule.since_turn = turn + 1
+        self.turn = turn + 1
 
     def index_for(self, listener: str) -> Index:
         """Give the index of a listener's rules; made at its first use unless it was made ready before."""
@@ -256,41 +283,41 @@ class Snapshot:
         return index
 
     def in_force(self, name: str) -> bool:
-        """Say whether there is an enabled rule of this name: if not, what it still holds must be released."""
+        """Say whether an enabled rule of this name acts now: if not, what it still holds must be released."""
         rule = self.by_name.get(name)
-        return rule is not None and rule.enabled
+        return rule is not None and rule.enabled and rule.state.awake
 
-    def plan(self, candidates: list[CompiledRule], facts: Facts, opened_version: int) -> Plan | None:
+    def plan(self, candidates: list[CompiledRule], facts: Facts, opened_turn: int) -> Plan | None:
         """Plan an exchange: match in full, draw, charge.  None if nothing is to be done.
 
-        ``opened_version`` is the version that was in force when the connection was opened.
+        ``opened_turn`` is the turn of the snapshot that was in force when the connection was opened.
         """
-        return self._plan(candidates, facts, OF_EXCHANGE, opened_version)
+        return self._plan(candidates, facts, OF_EXCHANGE, opened_turn)
 
-    def plan_connection(self, facts: Facts, opened_version: int) -> Plan | None:
+    def plan_connection(self, facts: Facts, opened_turn: int) -> Plan | None:
         """Plan a new connection: only faults of the phase accept."""
         if not self._connection_rules:
             return None
-        return self._plan(self._connection_rules, facts, OF_CONNECTION, opened_version)
+        return self._plan(self._connection_rules, facts, OF_CONNECTION, opened_turn)
 
-    def plan_handshake(self, facts: Facts, opened_version: int) -> Plan | None:
+    def plan_handshake(self, facts: Facts, opened_turn: int) -> Plan | None:
         """Plan a handshake over TLS whose ClientHello has come: only faults of the phase tls."""
         if not self._handshake_rules:
             return None
-        return self._plan(self._handshake_rules, facts, OF_HANDSHAKE, opened_version)
+        return self._plan(self._handshake_rules, facts, OF_HANDSHAKE, opened_turn)
 
     def plan_lookup(self, facts: Facts) -> Plan | None:
         """Plan what a look-up by a client meets; rules that look at requests do not match."""
         if not self._lookup_rules:
             return None
-        return self._plan(self._lookup_rules, facts, OF_LOOKUP, self.version)
+        return self._plan(self._lookup_rules, facts, OF_LOOKUP, self.turn)
 
-    def plan_tunnel(self, rules: list[CompiledRule], facts: Facts, opened_version: int) -> Plan | None:
+    def plan_tunnel(self, rules: list[CompiledRule], facts: Facts, opened_turn: int) -> Plan | None:
         """Plan a tunnel anew: only faults on its bytes, those with ``on: open`` as if it were opened now."""
-        return self._plan(rules, facts, OF_TUNNEL, opened_version)
+        return self._plan(rules, facts, OF_TUNNEL, opened_turn)
 
     def plan_open(
-        self, facts: Facts, opened_version: int, previous: "Snapshot", tunnel: bool = False
+        self, facts: Facts, opened_turn: int, previous: "Snapshot", tunnel: bool = False
     ) -> Plan | None:
         """Plan for a connection that is open while this snapshot comes after ``previous``.
 
@@ -301,13 +328,13 @@ class Snapshot:
         underway = bool(facts.method) or facts.protocols & TCP != 0
         fresh: list[CompiledRule] = []
         for rule in self._open_rules:
-            if rule.since_version > previous.version and opened_version < rule.since_version:
+            if rule.since() > previous.turn and opened_turn < rule.since():
                 if (underway or not rule.of_exchange) and not rule.response:
                     fresh.append(rule)
         group = OF_OPEN_TUNNEL if tunnel else OF_OPEN
-        return self._plan(fresh, facts, group, opened_version) if fresh else None
+        return self._plan(fresh, facts, group, opened_turn) if fresh else None
 
-    def _plan(self, rules: list[CompiledRule], facts: Facts, group: int, opened_version: int) -> Plan | None:
+    def _plan(self, rules: list[CompiledRule], facts: Facts, group: int, opened_turn: int) -> Plan | None:
         plan: Plan | None = None
         drawn: list[Chosen] = _NOTHING
         for rule in rules:
@@ -315,10 +342,10 @@ class Snapshot:
                 continue
             if rule.response:
                 if plan is None:
-                    plan = Plan(self, opened_version)
+                    plan = Plan(self, opened_turn)
                 plan.leave_open(rule)
                 continue
-            chosen = draw(rule, facts, group, opened_version)
+            chosen = draw(rule, facts, group, opened_turn)
             if chosen is None:
                 continue
             drawn = drawn + chosen
@@ -326,61 +353,9 @@ class Snapshot:
                 break
         if drawn:
             if plan is None:
-                plan = Plan(self, opened_version)
+                plan = Plan(self, opened_turn)
             plan.settle(drawn)
         return None if plan is None or plan.nothing else plan
-
-
-class Done:
-    """The faults that have acted on what outlives a snapshot, a tunnel: each plan after the first knows them.
-
-    So a change of some rules does not repeat what the others did.
-    """
-
-    def __init__(self) -> None:
-        self._acted: list[Chosen] = []
-        self._lasting: list[Chosen] = []  # of plans that were replaced
-
-    def note(self, plan: Plan) -> None:
-        """Take in what has acted of a plan that is to be replaced."""
-        for chosen in plan.chosen:
-            if chosen.acted:
-                self._acted.append(chosen)
-
-    def forget_changed(self, snapshot: Snapshot) -> None:
-        """Forget what was done by rules that are not in this snapshot, or are others there."""
-        kept: list[Chosen] = []
-        for chosen in self._acted:
-            now = snapshot.by_name.get(chosen.rule.name)
-            if now is not None and now.same_as(chosen.rule):
-                kept.append(chosen)
-        self._acted = kept
-
-    def release(self, plan: Plan) -> None:
-        """End a plan that is to be replaced, but for what goes on: it holds its place until ``end``."""
-        for chosen in plan.chosen:
-            if chosen.fault.shapes and chosen.acted:
-                self._lasting.append(chosen)
-        for chosen in self._lasting:
-            if chosen in plan.chosen:
-                plan.chosen.remove(chosen)
-        plan.release()
-        ended = [chosen for chosen in self._lasting if not self.has(chosen.rule, chosen.number)]
-        for chosen in ended:
-            self._lasting.remove(chosen)
-            chosen.give_back()
-
-    def end(self) -> None:
-        """Give back what was held."""
-        for chosen in self._lasting:
-            chosen.give_back()
-
-    def has(self, rule: CompiledRule, number: int) -> bool:
-        """Whether this fault of the rule, by its place, has acted; changed rules were forgotten before."""
-        for chosen in self._acted:
-            if chosen.number == number and chosen.rule.name == rule.name:
-                return True
-        return False
 
 
 _NOTHING: Final[list[Chosen]] = []

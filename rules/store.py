@@ -210,12 +210,19 @@ class Store:
                 f"version {self.version} is in force",
             )
         snapshot = change.finish()
+        if snapshot.turn <= self.snapshot.turn:
+            snapshot.come_after(self.snapshot.turn)
         self.layers = change.layers
         self.snapshot = snapshot
         return snapshot
 
+    def turn(self) -> Snapshot:
+        """Give the set in force as a new snapshot: the schedule of a rule lets it act, or does no more."""
+        self.snapshot = self.snapshot.turned()
+        return self.snapshot
+
     def reset(self, name: str) -> Refusal | None:
-        """Start a rule's state anew: ordinals, ``first``, dice memory, counts.  No new version."""
+        """Start a rule's state anew: ordinals, ``first``, schedule, dice memory, counts.  No new version."""
         compiled = self.snapshot.by_name.get(name)
         if compiled is None:
             return self._refuse(UNKNOWN_RULE, f'there is no rule "{name}"')

@@ -17,6 +17,7 @@ from proxy.admin.types import (
     RuleCounts,
     RuleSet,
     RuleView,
+    ScheduleView,
 )
 from proxy.changes import Ask, Changes, Done
 from proxy.logs import timestamp
@@ -25,7 +26,9 @@ from rules import phases, store
 from rules.compiled import CompiledRule
 from rules.explain import explain
 from rules.model import Place, Rule
+from rules.opening import STATES
 from rules.parse import RuleContext, RuleParam, parse_rule
+from rules.schedule import describe
 from rules.store import ADMIN, Change, Store, merge_patch
 from rules.text import Problem, RulesError, read
 
@@ -137,7 +140,7 @@ async def reset_rule(call: Call) -> Reply:
     expected = call.expected
     if expected is not None and expected != kept.version:
         raise _conflict(kept.version, expected)
-    refused = kept.reset(name)
+    refused = call.proxy.reset_rule(name)
     if refused is not None:
         raise unknown_rule(name)
     call.audit(kept.version, kept.version, rule=name)
@@ -270,6 +273,23 @@ def _view(compiled: CompiledRule, layers: _Layers) -> RuleView:
         counts=_counts(compiled),
         covers=admin and rule.name in layers.files,
         expires=timestamp(moment) if moment else None,
+        schedule=_schedule(compiled),
+    )
+
+
+def _schedule(compiled: CompiledRule) -> ScheduleView | None:
+    opening = compiled.state.opening
+    if opening is None:
+        return None
+    if not compiled.enabled:
+        return ScheduleView("waiting")
+    opens, closes = describe(opening)
+    sampling = compiled.sampling
+    return ScheduleView(
+        STATES[opening.state],
+        timestamp(opens) if opens else None,
+        timestamp(closes) if closes else None,
+        opening.share(sampling.percent) / 10_000 if compiled.state.awake else 0.0,
     )
 
 

@@ -6,6 +6,7 @@ from proxy.changes import Changes
 from proxy.config import Config
 from proxy.logs import Log
 from proxy.metrics.cells import WorkerCells
+from rules.store import Refusal
 
 
 class InForce(Protocol):
@@ -62,6 +63,9 @@ class Proxy(Protocol):
     @property
     def addresses(self) -> dict[str, str]:
         """What listens where, as bound; the endpoint adds "admin" and "health"."""
+
+    def reset_rule(self, name: str) -> Refusal | None:
+        """Start a rule's state anew, its schedule included."""
 
     def stop_faults(self) -> None:
         """Inject nothing from now on, and let go of what is held."""

@@ -29,6 +29,17 @@ class RuleCounts(Struct, frozen=True):
     faults: list[FaultCounts]
 
 
+class ScheduleView(Struct, frozen=True, omit_defaults=True):
+    """Where a rule stands in its schedule."""
+
+    state: Annotated[
+        str, Meta(description="waiting (for its first window, or the next one), active or ended")
+    ]
+    opens: Annotated[Time | None, Meta(description="When the next window opens")] = None
+    closes: Annotated[Time | None, Meta(description="When the one that is open closes")] = None
+    percent: Annotated[float, Meta(description="The percentage that its ramp has climbed to")] = 0.0
+
+
 class RuleView(Struct, frozen=True, omit_defaults=True):
     """One rule in force (or disabled)."""
 
@@ -41,6 +52,7 @@ class RuleView(Struct, frozen=True, omit_defaults=True):
     counts: RuleCounts
     covers: Annotated[bool, Meta(description="It takes the place of a rule of the files")] = False
     expires: Annotated[Time | None, Meta(description="When its ttl ends")] = None
+    schedule: Annotated[ScheduleView | None, Meta(description="Where it stands in its schedule")] = None
 
 
 class ReloadView(Struct, frozen=True):

@@ -65,7 +65,13 @@ def _state(view: dict[str, Any]) -> str:
     if not view["enabled"]:
         return "disabled"
     state = "shadow" if view["mode"] == "shadow" else "on"
-    return f"{state} until {view['expires']}" if view.get("expires") else state
+    parts = [f"{state} until {view['expires']}" if view.get("expires") else state]
+    schedule = view.get("schedule", {})
+    if schedule.get("state") == "active":
+        parts.append(f"open until {schedule['closes']}" if "closes" in schedule else "open")
+    elif schedule:
+        parts.append(f"opens {schedule['opens']}" if "opens" in schedule else str(schedule["state"]))
+    return ", ".join(parts)
 
 
 @rules.command()

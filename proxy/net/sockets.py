@@ -121,3 +121,9 @@ def name_of(peer: Any) -> str:
             return host[7:]  # an IPv4 client on a dual-stack listener
         return host.partition("%")[0]
     return ""
+
+
+def address_of(bound: socket.socket) -> str:
+    """Write the address that a socket is bound to as ``host:port``."""
+    host, port = bound.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

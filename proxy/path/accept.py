@@ -65,7 +65,7 @@ class AcceptedConnection(ClientConnection):
             return
         live = self.intake.live
         if live.faulting:
-            plan = live.snapshot.plan_connection(self.intake.connection_facts(), self.intake.opened_version)
+            plan = live.snapshot.plan_connection(self.intake.connection_facts(), self.intake.opened_turn)
             if plan is not None:
                 Greeting(self, plan).step()
 
@@ -103,7 +103,7 @@ class AcceptedConnection(ClientConnection):
             return
         facts = self.intake.facts(ex) if ex is not None else self.intake.connection_facts()
         tunnel = self.intake.protocol == TCP or (ex is not None and ex.passing is not None)
-        plan = live.snapshot.plan_open(facts, self.intake.opened_version, before, tunnel)
+        plan = live.snapshot.plan_open(facts, self.intake.opened_turn, before, tunnel)
         if plan is None:
             return
         if ex is None:
@@ -147,7 +147,7 @@ class AcceptedHandshake(Handshaking):
             return
         live = self.intake.live
         if live.faulting:
-            plan = live.snapshot.plan_connection(self.intake.connection_facts(), self.intake.opened_version)
+            plan = live.snapshot.plan_connection(self.intake.connection_facts(), self.intake.opened_turn)
             if plan is not None:
                 Greeting(self, plan).step()
 
@@ -188,7 +188,7 @@ class AcceptedHandshake(Handshaking):
         live = self.worker.live
         if not CHOOSING <= self.state < SECURED or not live.faulting:
             return  # before the ClientHello was read, the new rules are the ones that will be asked
-        plan = live.snapshot.plan_open(self.intake.connection_facts(), self.intake.opened_version, before)
+        plan = live.snapshot.plan_open(self.intake.connection_facts(), self.intake.opened_turn, before)
         if plan is not None:
             Greeting(self, plan).step()
 
@@ -239,7 +239,7 @@ class Opaque(AcceptedConnection):
     def tunnel(self, ex: Exchange, upstream: Conduit) -> Passing:
         passing = self.join(ex, upstream)
         snapshot = self.worker.live.snapshot
-        if self.worker.live.faulting and snapshot.version != self.intake.opened_version:
+        if self.worker.live.faulting and snapshot.turn != self.intake.opened_turn:
             replan(ex, passing, self.intake, snapshot)
         if not ex.over:
             self.pipe.resume(BY_BUFFER)
@@ -304,12 +304,12 @@ class AcceptedStreams(Http2Connection):
                 continue
             facts = intake.facts(ex)
             tunnel = ex.passing is not None
-            plan = live.snapshot.plan_open(facts, intake.opened_version, before, tunnel)
+            plan = live.snapshot.plan_open(facts, intake.opened_turn, before, tunnel)
             if plan is not None:
                 strike(ex, plan, facts)
         if busy:
             return
-        plan = live.snapshot.plan_open(intake.connection_facts(), intake.opened_version, before)
+        plan = live.snapshot.plan_open(intake.connection_facts(), intake.opened_turn, before)
         if plan is not None:
             Greeting(self, plan).step()
 

@@ -33,6 +33,7 @@ class Intake:
         self.listener: Listener = listener
         self.live: Live = live
         self.index: Index = live.snapshot.index_for(listener.name)
+        self.opened_turn: int = live.snapshot.turn
         self.opened_version: int = live.snapshot.version
         self.source: str = ""  # the client's address as text
         self.forward: bytes = b""  # header lines that every request of this connection gets
@@ -122,7 +123,7 @@ class Intake:
         if candidates is None:
             return False
         facts = self.facts(ex)
-        plan = live.snapshot.plan(candidates, facts, self.opened_version)
+        plan = live.snapshot.plan(candidates, facts, self.opened_turn)
         if plan is None:
             return False
         ex.facts = facts

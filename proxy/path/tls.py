@@ -169,7 +169,7 @@ class Handshaking(Shaken):
         live = intake.live
         plan: Plan | None = None
         if live.faulting:
-            plan = live.snapshot.plan_handshake(intake.connection_facts(), intake.opened_version)
+            plan = live.snapshot.plan_handshake(intake.connection_facts(), intake.opened_turn)
         if plan is None:
             self.choose()
         else:

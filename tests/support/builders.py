@@ -122,12 +122,12 @@ def candidates(compiled: Snapshot, seen: Facts) -> list[str]:
     return [] if found is None else [one.name for one in found]
 
 
-def plan(compiled: Snapshot, seen: Facts, opened_version: int | None = None) -> Plan | None:
+def plan(compiled: Snapshot, seen: Facts, opened_turn: int | None = None) -> Plan | None:
     """Plan an exchange as the path does: candidates first."""
     found = compiled.index_for(seen.listener).candidates(seen.host, seen.path, seen.headers)
     if found is None:
         return None
-    return compiled.plan(found, seen, compiled.version if opened_version is None else opened_version)
+    return compiled.plan(found, seen, compiled.turn if opened_turn is None else opened_turn)
 
 
 def names(made: Plan | None) -> list[str]:

@@ -11,6 +11,7 @@ from proxy.metrics.cells import ListenerCells, UpstreamCells
 from proxy.net.pool import ROUND_ROBIN, Endpoint, Upstream
 from proxy.net.timers import Callback, Timer, Timers
 from proxy.path.accept import Door
+from proxy.schedules import Schedules
 from proxy.worker import Worker
 from rules.compile import compile_rules
 from rules.parse import parse_rules
@@ -205,6 +206,11 @@ class Stage:
             options.get("attempts", 0),
         )
         self.worker.upstreams["app"] = self.upstream
+        self.wall_offset = 0.0  # from the time of the timers to unix time
+        self.schedules = Schedules(
+            self.timers, lambda: self.timers.time + self.wall_offset, self.log, self._turn, self._put_in_force
+        )
+        self.schedules.adopt(self.snapshot)
         listener_cells = ListenerCells("web")
         self.worker.cells.listeners.append(listener_cells)
         route = Route(None, None, [], [Target(self.upstream, 1, self.worker.cells.route("web", "app"))])
@@ -254,7 +260,15 @@ class Stage:
     def change_rules(self, rules: str, stopped: bool = False) -> None:
         """Put other rules in force."""
         self.snapshot = snapshot_of(rules, self.snapshot.version + 1, self.snapshot)
+        self.schedules.adopt(self.snapshot)
         self.worker.install(self.snapshot, stopped)
+
+    def _turn(self) -> Snapshot:
+        self.snapshot = self.snapshot.turned()
+        return self.snapshot
+
+    def _put_in_force(self, snapshot: Snapshot) -> None:
+        self.worker.install(snapshot, self.worker.live.stopped)
 
     def sweep(self, seconds: float) -> None:
         """Let time pass in steps, sweeping at each."""

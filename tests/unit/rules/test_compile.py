@@ -86,7 +86,7 @@ def test_the_version_with_which_a_rule_came_into_force() -> None:
         compiled = snapshot()
         for rules in sets:
             compiled = snapshot(*rules, previous=compiled)
-        return compiled.by_name["r"].since_version
+        return compiled.by_name["r"].since_turn
 
     assert since([rule()], [rule(note="x")], [rule(priority=3)]) == 2
     assert since([rule()], [rule(sample=Sample(percent=5))]) == 3

@@ -201,7 +201,7 @@ def test_what_looks_at_trailers_says_when_it_acts() -> None:
 def test_faults_that_are_not_for_this_exchange() -> None:
     before = snapshot()
     compiled = snapshot(rule(faults=[pause(ACCEPT), pause(on=ON_NEW), pause()]), previous=before)
-    told = explain(compiled, facts(), opened_version=before.version)[0]["faults"]
+    told = explain(compiled, facts(), opened_turn=before.version)[0]["faults"]
     assert [fault["fires"] for fault in told] == [False, False, True]
     assert "new connections" in told[0]["why_not"]
     assert "came into force" in told[1]["why_not"]

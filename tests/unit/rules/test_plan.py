@@ -518,10 +518,10 @@ def test_a_handshake_is_matched_and_sampled_by_the_name_that_the_client_asked_fo
 def test_on_new_spares_connections_that_were_open() -> None:
     before = snapshot()
     compiled = snapshot(rule(faults=[pause(on=ON_NEW), pause(RESPONSE_HEAD)]), previous=before)
-    old = plan(compiled, facts(), opened_version=before.version)
+    old = plan(compiled, facts(), opened_turn=before.version)
     assert old is not None
     assert [p for p, phase in enumerate(old.phases) if phase] == [RESPONSE_HEAD]
-    new = plan(compiled, facts(), opened_version=compiled.version)
+    new = plan(compiled, facts(), opened_turn=compiled.version)
     assert new is not None
     assert [p for p, phase in enumerate(new.phases) if phase] == [REQUEST_HEAD, RESPONSE_HEAD]
 
@@ -529,7 +529,7 @@ def test_on_new_spares_connections_that_were_open() -> None:
 def test_a_rule_that_is_not_for_this_connection_does_not_count_a_match() -> None:
     before = snapshot()
     compiled = snapshot(rule(faults=[pause(on=ON_NEW)]), previous=before)
-    assert plan(compiled, facts(), opened_version=before.version) is None
+    assert plan(compiled, facts(), opened_turn=before.version) is None
     assert state(compiled).matches == 0
 
 
@@ -548,10 +548,10 @@ def test_on_open_draws_once_for_what_is_open_and_then_only_for_new() -> None:
     assert [(c.rule.name, c.number) for phase in made.phases for c in phase or []] == [("fresh", 0)]
     assert names(compiled.plan_open(facts("/a"), before.version, before)) == ["fresh", "request"]
     assert compiled.plan_open(idle, compiled.version, before) is None  # opened after it came into force
-    assert names(plan(compiled, facts(), opened_version=before.version)) == [
+    assert names(plan(compiled, facts(), opened_turn=before.version)) == [
         "old",
         "fresh",
     ]  # its second fault only
-    assert names(plan(compiled, facts(), opened_version=compiled.version)) == ["old", "fresh", "fresh"]
+    assert names(plan(compiled, facts(), opened_turn=compiled.version)) == ["old", "fresh", "fresh"]
     later = snapshot(*[one.rule for one in compiled.rules], previous=compiled)
     assert later.plan_open(idle, before.version, compiled) is None

@@ -26,7 +26,7 @@ from proxy.metrics.cells import ListenerCells, UpstreamCells, WorkerCells
 from rules.model import Text
 from rules.parse import parse_rules
 from rules.snapshot import Snapshot
-from rules.store import Document, Store
+from rules.store import Document, Refusal, Store
 
 FILE_RULES = b"""version: 1
 rules:
@@ -91,6 +91,9 @@ class FakeProxy:
         """Bring rules of files in force."""
         document = Document("rules.yaml", tuple(parse_rules(data, "rules.yaml")))
         await self.changes.make("file", lambda store, now: store.replace_files([document], now, "files"))
+
+    def reset_rule(self, name: str) -> Refusal | None:
+        return self.changes.store.reset(name)
 
     def stop_faults(self) -> None:
         self.worker.live.stopped = True
