@@ -79,6 +79,9 @@ INTERPRETED: Final[dict[str, str]] = {
     "proxy/__main__.py": "the entry point: `python -m` runs it as a script",
     "proxy/cli/*": "runs once, for people; click's decorators do not compile",
     "proxy/app.py": "the composition root: runs at start and stop",
+    "proxy/upstreams.py": "runs at start",
+    "proxy/history.py": "keeps versions of rules; coroutines",
+    "proxy/state.py": "writes versions of rules to disk, in a thread",
     "proxy/life.py": "signals and the drain; coroutines",
     "proxy/config/*": "read once at start; msgspec.Struct needs a metaclass",
     "proxy/dns/*": "looks names up, once per TTL; coroutines of aiodns",
@@ -115,6 +118,7 @@ INTERPRETED: Final[dict[str, str]] = {
     "rules/explain.py": "answers people",
     "rules/schedule.py": "runs at the edges of windows",
     "rules/cron.py": "runs at the edges of windows",
+    "rules/difference.py": "answers people",
     "certs/*": "mints certificates; OpenSSL does the work",
 }
 

@@ -9,20 +9,22 @@ from pathlib import Path
 from typing import Any, Final
 
 from proxy.changes import Changes
-from proxy.config import Config, ListenerConfig, RouteConfig, UpstreamConfig, is_address, split_address
+from proxy.config import Config, ListenerConfig, RouteConfig, UpstreamConfig, split_address
 from proxy.dns.naming import Naming
 from proxy.events import Events
+from proxy.history import take_up
 from proxy.life import Life, dump
 from proxy.listener import AUTO, TERMINATE, TLS_MODES, Listener, Route, Target
 from proxy.listener import PROTOCOLS as LISTENER_PROTOCOLS
 from proxy.logs import Log
 from proxy.metrics.cells import ListenerCells, UpstreamCells
 from proxy.net import sockets
-from proxy.net.pool import BALANCES, PROTOCOLS, Endpoint, Upstream
 from proxy.net.timers import LoopTimers
 from proxy.path.accept import Door
 from proxy.reload import Reloader
 from proxy.schedules import Schedules
+from proxy.state import StateError
+from proxy.upstreams import make_upstream
 from proxy.worker import SWEEP_EVERY, Worker
 from rules.matchers import compile_text
 from rules.snapshot import Snapshot
@@ -139,6 +141,8 @@ class App:
             for task in list(self.worker.tasks):
                 task.cancel()
             await asyncio.sleep(0)
+        if self.changes.history is not None:
+            self.changes.history.close()
         for path in self._sockets:
             with contextlib.suppress(OSError):
                 Path(path).unlink()
@@ -184,9 +188,14 @@ class App:
     # --- the parts
 
     async def _start_rules(self) -> None:
-        """Read the rule files, and watch them."""
+        """Take up what a restart left, read the rule files, and watch them."""
+        config = self.config
         try:
+            if config.admin is not None or config.state_dir:  # else nobody could ask for versions
+                self.changes.history = take_up(config.state_dir, self.store, self.log, time.time())
             await self.reloader.start()
+        except StateError as error:
+            raise StartError([f"state_dir: {error}"]) from None
         except RulesError as error:
             raise StartError([str(problem) for problem in error.problems]) from None
 
@@ -250,33 +259,11 @@ class App:
         """Make the pool of one upstream."""
         cells = UpstreamCells(config.name)
         self.worker.cells.upstreams.append(cells)
-        weights = config.weights or [1] * len(config.addresses)
-        endpoints = [
-            _endpoint(number, address, weights[number]) for number, address in enumerate(config.addresses)
-        ]
+        credentials = None
         if config.tls is not None:
             what = f"upstream {config.name}"
             credentials = _or_not_start(what, lambda: self._identities.upstream(config))
-            for endpoint in endpoints:
-                endpoint.credentials = credentials
-        for endpoint in endpoints:
-            endpoint.keepalive = config.timeouts.keepalive or 0.0
-            if not endpoint.path and not is_address(endpoint.host):
-                endpoint.names = self._naming.names()
-        self.worker.upstreams[config.name] = Upstream(
-            config.name,
-            endpoints,
-            BALANCES[config.balance],
-            cells,
-            config.timeouts.connect,
-            config.timeouts.response_head,
-            config.timeouts.idle,
-            config.pool.max_connections,
-            config.pool.max_idle,
-            config.retry.reused_connection,
-            config.retry.attempts,
-            PROTOCOLS[config.protocol],
-        )
+        self.worker.upstreams[config.name] = make_upstream(config, cells, credentials, self._naming.names)
 
     async def _open(self, config: ListenerConfig) -> None:
         """Open one listener."""
@@ -388,10 +375,3 @@ def _or_not_start(what: str, make: Callable[[], Any]) -> Any:
         return make()
     except (CertError, OSError) as error:
         raise StartError([f"{what}: {error}"]) from None
-
-
-def _endpoint(number: int, address: str, weight: int) -> Endpoint:
-    if address.startswith("unix:"):
-        return Endpoint(number, "", 0, address.removeprefix("unix:"), weight)
-    host, port = split_address(address)
-    return Endpoint(number, host, port, "", weight)

@@ -11,14 +11,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from proxy.history import Asker, History, Names, describe
 from proxy.logs import Log
 from proxy.memory import FewCollections
 from proxy.metrics.reloads import Reloads
 from rules.snapshot import Snapshot
-from rules.store import Change, Refusal, Store
+from rules.store import ADMIN, NOT_KEPT, Change, Refusal, Store
 
 SLICE: Final = 0.005  # seconds of compiling between two turns of the loop
 RULES: Final = 10  # compiled before the clock is looked at
+
+# Who asks where nobody does: files that are others than they were, and time.
+FILES: Final = Asker("files", call="reload")
+TIME: Final = Asker("ttl", call="expire")
 
 Ask = Callable[[Store, float], Change | Refusal | None]  # the store, unix time; None: nothing to change
 
@@ -64,8 +69,10 @@ class Changes:
         install: Callable[[Snapshot], None],
         log: Log,
         clock: Callable[[], float] = time.time,
+        history: History | None = None,
     ) -> None:
         self.store = store
+        self.history = history  # None: nobody could ask for it
         self.reloads = Reloads()
         self._install = install
         self._log = log
@@ -74,28 +81,61 @@ class Changes:
         self._expiry: asyncio.TimerHandle | None = None
         self._expiring: asyncio.Task[None] | None = None
 
-    async def make(self, layer: str, ask: Ask, dry_run: bool = False) -> Done | Refusal | None:
-        """Make a change, in force when this returns; counts it under its layer unless it is a dry run."""
+    async def make(
+        self, layer: str, ask: Ask, dry_run: bool = False, asker: Asker = FILES
+    ) -> Done | Refusal | None:
+        """Make a change, in force when this returns; counts it under its layer unless it is a dry run.
+
+        With a state directory it is on disk by then.  It leaves one audit line.
+        """
         async with self._one_at_a_time:
             with FewCollections():
-                done = await self._make(ask, self.store.snapshot, dry_run)
+                done = await self._make(layer, ask, dry_run, asker)
         if not dry_run and done is not None:
             self.reloads.count(layer, isinstance(done, Done))
         return done
 
-    async def _make(self, ask: Ask, before: Snapshot, dry_run: bool) -> Done | Refusal | None:
+    async def _make(self, layer: str, ask: Ask, dry_run: bool, asker: Asker) -> Done | Refusal | None:
         change = ask(self.store, self._clock())
         if not isinstance(change, Change):
             return change
         await _compile(change)
+        done = Done(self.store.snapshot, change.snapshot, dry_run)
         if dry_run:
-            return Done(before, change.snapshot, True)
+            return done
+        names = (done.added, done.changed, done.removed)
+        if self.history is not None:
+            if not done.before.version:
+                names = self.history.since(change.layers)  # the one before was in force before a restart
+            why = await self.history.keep(describe(done.after, change.layers, layer, asker, names))
+            self.reloads.unwritten += bool(why)
+            if why and self.history.lasting and layer == ADMIN and asker is not TIME:
+                # Files and time are what they are, written down or not; a caller can be told.
+                return Refusal(NOT_KEPT, f"{why}; nothing was changed", self.store.version)
         after = self.store.commit(change)
         if isinstance(after, Refusal):
             return after
         self._install(after)
         self._plan_expiry()
-        return Done(before, after)
+        self._audit(done, asker, names)
+        return done
+
+    def _audit(self, done: Done, asker: Asker, names: Names) -> None:
+        if asker is FILES and not done.before.version:
+            return  # that is the start, and nobody's change
+        added, changed, removed = map(len, names)
+        self._log.audit(
+            "audit",
+            who=asker.who,
+            client=asker.client,
+            call=asker.call,
+            version_before=done.before.version,
+            version_after=done.after.version,
+            **asker.what,
+            added=added,
+            changed=changed,
+            removed=removed,
+        )
 
     def close(self) -> None:
         """Stop ending rules by their time."""
@@ -119,7 +159,7 @@ class Changes:
         self._expiring = asyncio.get_running_loop().create_task(self._expire())
 
     async def _expire(self) -> None:
-        done = await self.make("admin", lambda store, now: store.expire(now))
+        done = await self.make(ADMIN, lambda store, now: store.expire(now), asker=TIME)
         if isinstance(done, Done):
             self._log.event("info", "rules_expired", rules=done.removed, version=done.after.version)
         elif self._expiry is None:

@@ -27,6 +27,7 @@ ONLY_IN_FILE: Final = "only_in_file"
 ALREADY_THERE: Final = "already_there"
 VERSION_CONFLICT: Final = "version_conflict"
 INVALID: Final = "invalid"
+NOT_KEPT: Final = "not_kept"  # it could not be written where it is to outlive a restart
 
 
 @dataclass(frozen=True)
@@ -106,12 +107,21 @@ class Store:
         """Begin with version 0 and no rules; the index for ``listeners`` is made ready with each set."""
         self._listeners = tuple(listeners)
         self.layers = Layers()
+        self._taken = 0  # numbers up to this one had their versions before a restart
         self.snapshot: Snapshot = compile_rules([], None, 0, created, "start", self._listeners)
 
     @property
     def version(self) -> int:
         """The version in force."""
         return self.snapshot.version
+
+    def restore(self, admin: Sequence[AdminRule], highest: int) -> None:
+        """Before the first change: begin with this admin layer, and number on from ``highest``.
+
+        The rules come into force with that change.
+        """
+        self.layers = Layers(self.layers.files, tuple(admin))
+        self._taken = highest
 
     def layer_of(self, name: str) -> str:
         """Say which layer's rule of this name is in force: "file", "admin", or "" if there is none."""
@@ -242,7 +252,12 @@ class Store:
         if twice:
             return self._refuse(INVALID, "\n".join(twice))
         compilation = Compilation(
-            layers.merged(), self.snapshot, self.version + 1, now, source, self._listeners
+            layers.merged(),
+            self.snapshot,
+            max(self.version, self._taken) + 1,
+            now,
+            source,
+            self._listeners,
         )
         return Change(layers, self.version, compilation)
 

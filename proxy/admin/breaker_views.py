@@ -6,8 +6,9 @@ from typing import Any
 
 from proxy.admin.calls import Call, Reply, reply
 from proxy.admin.problem import Refusal
-from proxy.admin.rule_views import SOURCE, make_change, source_of, unknown_rule
+from proxy.admin.rule_views import make_change, source_of, unknown_rule
 from proxy.admin.types import BreakerKey, BreakerSet, BreakerView
+from proxy.history import SOURCE
 from rules.breaker_params import show_figures
 from rules.breakers.breaker import Breaker
 from rules.breakers.figures import MILLION, STATES, Figures

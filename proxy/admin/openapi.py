@@ -36,6 +36,12 @@ OPTIONS: Final[dict[str, Json]] = {
     },
 }
 NAME: Final[Json] = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
+VERSION: Final[Json] = {
+    "name": "version",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "integer", "minimum": 1},
+}
 ERRORS: Final[dict[int, str]] = {
     400: "The call is malformed",
     401: "A token is missing or wrong",
@@ -50,6 +56,7 @@ ERRORS: Final[dict[int, str]] = {
     422: "What was sent has mistakes; all are listed",
     429: "Too many failed authentications",
     503: "Not now",
+    507: "The change could not be written to state_dir, and was not made",
 }
 
 
@@ -88,8 +95,9 @@ def _is_type(value: object) -> bool:
 
 def _operation(route: Route, by_type: Json) -> Json:
     options = [OPTIONS[name] for name in route.options]
-    if "{name}" in route.path:
-        options.insert(0, NAME)
+    for parameter in (NAME, VERSION):
+        if f"{{{parameter['name']}}}" in route.path:
+            options.insert(0, parameter)
     operation: Json = {
         "operationId": route.name,
         "summary": route.summary,
@@ -128,6 +136,8 @@ def _errors(route: Route) -> Json:
         statuses.add(415)
     if route.options:
         statuses.add(400)
+    if DRY_RUN in route.options:
+        statuses.add(507)
     errors: Json = {str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(statuses)}
     if route.path == "/readyz":
         errors["503"] = {

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from proxy.admin import breaker_views, guard, live_views, rule_views
+from proxy.admin import breaker_views, guard, live_views, rule_views, version_views
 from proxy.admin.calls import View
 from proxy.admin.live_views import LiveViews
 from proxy.admin.types import (
@@ -17,9 +17,12 @@ from proxy.admin.types import (
     Faulting,
     Ready,
     ResetDone,
+    RollBack,
     RuleSet,
     RuleView,
     Stats,
+    VersionDetail,
+    VersionList,
 )
 
 DRY_RUN: Final = "dry_run"
@@ -28,6 +31,7 @@ IF_MATCH: Final = "if_match"
 RULE: Final = "rule"  # bodies of the rule language, described by rules.schema
 RULES: Final = "rules"
 PATCH: Final = "patch"
+CHANGE: Final = (DRY_RUN, IF_MATCH)
 
 
 @dataclass(frozen=True)
@@ -74,18 +78,9 @@ class Route:
 
 def make_routes(live: LiveViews, openapi: View) -> tuple[Route, ...]:
     """Make the table."""
-    change = (DRY_RUN, IF_MATCH)
-    one = "/v1/rules/{name}"
-    rules, views = rule_views, live_views
+    views = live_views
     return (
-        Route("GET", "/v1/rules", rules.get_rules, RuleSet),
-        Route("PUT", "/v1/rules", rules.put_rules, Changed, RULES, guard.RULES, change, 200, (412, 422)),
-        Route("POST", "/v1/rules", rules.post_rule, Changed, RULE, guard.RULES, change, 201, (409, 412, 422)),
-        Route("GET", one, rules.get_rule, RuleView, errors=(404,)),
-        Route("PUT", one, rules.put_rule, Changed, RULE, guard.RULES, change, 200, (412, 422)),
-        Route("PATCH", one, rules.patch_rule, Changed, PATCH, guard.PATCH, change, 200, (404, 412, 422)),
-        Route("DELETE", one, rules.delete_rule, Changed, options=change, errors=(404, 409, 412)),
-        Route("POST", one + "/reset", rules.reset_rule, ResetDone, options=(IF_MATCH,), errors=(404, 412)),
+        *_rule_routes(),
         Route("GET", "/v1/breakers", breaker_views.get_breakers, BreakerSet, options=(LIMIT,)),
         Route(
             "PATCH",
@@ -94,11 +89,11 @@ def make_routes(live: LiveViews, openapi: View) -> tuple[Route, ...]:
             Changed,
             PATCH,
             guard.PATCH,
-            change,
+            CHANGE,
             200,
             (404, 409, 412, 422),
         ),
-        Route("POST", "/v1/explain", rules.explain_request, Explanation, ExplainRequest, errors=(422,)),
+        Route("POST", "/v1/explain", rule_views.explain_request, Explanation, ExplainRequest, errors=(422,)),
         Route("POST", "/v1/stop", views.stop, Faulting),
         Route("POST", "/v1/resume", views.resume, Faulting),
         Route("POST", "/v1/drain", views.drain, Draining, status=202),
@@ -110,6 +105,33 @@ def make_routes(live: LiveViews, openapi: View) -> tuple[Route, ...]:
         Route("GET", "/healthz", views.healthz, Alive, public=True),
         Route("GET", "/readyz", views.readyz, Ready, errors=(503,), public=True),
         Route("GET", "/metrics", live.metrics, "text/plain"),
+    )
+
+
+def _rule_routes() -> tuple[Route, ...]:
+    """Make the part of it about rules and their versions."""
+    one = "/v1/rules/{name}"
+    rules, versions = rule_views, version_views
+    return (
+        Route("GET", "/v1/rules", rules.get_rules, RuleSet),
+        Route("PUT", "/v1/rules", rules.put_rules, Changed, RULES, guard.RULES, CHANGE, 200, (412, 422)),
+        Route("POST", "/v1/rules", rules.post_rule, Changed, RULE, guard.RULES, CHANGE, 201, (409, 412, 422)),
+        Route("GET", "/v1/rules/versions", versions.get_versions, VersionList, options=(LIMIT,)),
+        Route("GET", "/v1/rules/versions/{version}", versions.get_version, VersionDetail, errors=(404,)),
+        Route(
+            "POST",
+            "/v1/rules/rollback",
+            versions.roll_back,
+            Changed,
+            RollBack,
+            options=CHANGE,
+            errors=(404, 412, 422),
+        ),
+        Route("GET", one, rules.get_rule, RuleView, errors=(404,)),
+        Route("PUT", one, rules.put_rule, Changed, RULE, guard.RULES, CHANGE, 200, (412, 422)),
+        Route("PATCH", one, rules.patch_rule, Changed, PATCH, guard.PATCH, CHANGE, 200, (404, 412, 422)),
+        Route("DELETE", one, rules.delete_rule, Changed, options=CHANGE, errors=(404, 409, 412)),
+        Route("POST", one + "/reset", rules.reset_rule, ResetDone, options=(IF_MATCH,), errors=(404, 412)),
     )
 
 

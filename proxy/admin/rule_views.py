@@ -20,6 +20,7 @@ from proxy.admin.types import (
     ScheduleView,
 )
 from proxy.changes import Ask, Changes, Done
+from proxy.history import SOURCE, Asker
 from proxy.logs import timestamp
 from proxy.reader import read_documents
 from rules import phases, store
@@ -33,13 +34,13 @@ from rules.store import ADMIN, Change, Store, merge_patch
 from rules.text import Problem, RulesError, read
 
 SLICE: Final = 0.005  # seconds of building an answer between two turns of the loop
-SOURCE: Final = "body"  # what problems call the document that was sent
 _RULE: Final = RuleParam()
 _STATUS: Final = {
     store.UNKNOWN_RULE: (404, "unknown-rule"),
     store.ONLY_IN_FILE: (409, "only-in-file"),
     store.ALREADY_THERE: (409, "already-there"),
     store.VERSION_CONFLICT: (412, "version-conflict"),
+    store.NOT_KEPT: (507, "not-kept"),
 }
 
 
@@ -167,18 +168,15 @@ async def make_change(call: Call, ask: Ask, status: int = 200, **what: str) -> R
     """Make a change (or only try it) and answer with what it did."""
     dry_run = call.flag("dry_run")
     try:
-        done = await call.proxy.changes.make(ADMIN, ask, dry_run)
+        asker = Asker(call.who, call.peer, f"{call.request.method} {call.request.path}", what)
+        done = await call.proxy.changes.make(ADMIN, ask, dry_run, asker)
     except RulesError as error:
         raise invalid_rules(error.problems) from None
     if isinstance(done, store.Refusal):
         raise _refused(done, call.expected)
     assert isinstance(done, Done)  # only time may ask for nothing
     version = done.before.version if dry_run else done.after.version
-    added, changed, removed = done.added, done.changed, done.removed
-    if not dry_run:
-        counts = {"added": len(added), "changed": len(changed), "removed": len(removed)}
-        call.audit(done.before.version, version, **what, **counts)
-    result = Changed(version, done.after.sha256, dry_run, added, changed, removed)
+    result = Changed(version, done.after.sha256, dry_run, done.added, done.changed, done.removed)
     return reply(result, 200 if dry_run else status, version=version)
 
 

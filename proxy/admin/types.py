@@ -86,6 +86,51 @@ class Changed(Struct, frozen=True):
     removed: list[str]
 
 
+class VersionView(Struct, frozen=True):
+    """One version of the rules: who made it, out of what."""
+
+    version: Count
+    sha256: Annotated[str, Meta(description="Of the set's canonical form")]
+    created: Time
+    author: Annotated[str, Meta(description="Who made it: local, token, a user's uid, files or ttl")]
+    client: Annotated[str, Meta(description="From where; empty for files and ttl")]
+    source: Annotated[str, Meta(description="What it was made by")]
+    layer: Annotated[str, Meta(description="file or admin")]
+    added: list[str]
+    changed: list[str]
+    removed: list[str]
+
+
+class VersionList(Struct, frozen=True):
+    """The versions that are kept."""
+
+    version: Annotated[Count, Meta(description="The one in force")]
+    lasting: Annotated[bool, Meta(description="They outlive a restart: there is a state_dir")]
+    versions: Annotated[list[VersionView], Meta(description="Newest first, at most `limit` of them")]
+
+
+class VersionRule(Struct, frozen=True):
+    """A rule of a version."""
+
+    layer: Annotated[str, Meta(description="file or admin")]
+    rule: Annotated[dict[str, Any], Meta(description="The rule as written")]
+
+
+class VersionDetail(Struct, frozen=True):
+    """One version with its rules."""
+
+    about: VersionView
+    rules: list[VersionRule]
+    before: Annotated[Count | None, Meta(description="The version before, of those that are kept")]
+    diff: Annotated[list[str], Meta(description="From that one to this: a unified diff of each rule")]
+
+
+class RollBack(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which version shall be in force again."""
+
+    version: Annotated[int, Meta(ge=1, description="One that is kept")]
+
+
 class Faulting(Struct, frozen=True):
     """The state of the red button."""
 

@@ -19,7 +19,7 @@ from rules.parse import parse_rules
 from rules.text import Problem, RulesError, read
 
 STDIN: Final = "-"
-CONFIG_KEYS: Final = frozenset({"listeners", "upstreams", "admin", "health", "log", "workers"})
+CONFIG_KEYS: Final = frozenset({"listeners", "upstreams", "admin", "health", "log", "workers", "state_dir"})
 
 
 @dataclass

@@ -7,7 +7,7 @@ A person looks where the stream is a terminal; ``NO_COLOR`` (no-color.org) takes
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, TextIO
 
 import click
@@ -53,6 +53,13 @@ def say(text: str = "", style: str = "") -> None:
 def emit_json(value: Any) -> None:
     """Print a value for machines."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def show_diff(lines: Iterable[str]) -> None:
+    """Print a unified diff."""
+    styles = {"+": "good", "-": "bad", "@": "name"}
+    for line in lines:
+        say(line, "strong" if line.startswith(("+++", "---")) else styles.get(line[:1], ""))
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:

@@ -6,11 +6,12 @@ from urllib.parse import quote
 
 import click
 
-from proxy.cli.difference import Difference, compare
 from proxy.cli.exits import FAILURE, OK, Failed, reason
-from proxy.cli.output import emit_json, paint, say, table
+from proxy.cli.output import emit_json, paint, say, show_diff, table
 from proxy.cli.problems import show_problems
 from proxy.cli.remote import Admin, Refused, admin_options, json_option
+from proxy.cli.versions import history, rollback
+from rules.difference import Difference, compare
 
 STDIN = "-"
 
@@ -98,7 +99,7 @@ def apply(file: str, dry_run: bool, version: int | None, admin: Admin, as_json: 
         if refused.status in (400, 422) and _show_mistakes(data, source):
             return FAILURE
         raise
-    _report(changed.value, as_json)
+    report_change(changed.value, as_json)
     return OK
 
 
@@ -112,10 +113,10 @@ def delete(name: str, dry_run: bool, version: int | None, admin: Admin, as_json:
     """Delete the rule NAME from the admin layer; a file's rule of that name comes back."""
     headers = {} if version is None else {"if-match": f'"{version}"'}
     path = f"/v1/rules/{quote(name, safe='')}{'?dry_run=true' if dry_run else ''}"
-    _report(admin.call("DELETE", path, headers=headers).value, as_json)
+    report_change(admin.call("DELETE", path, headers=headers).value, as_json)
 
 
-def _report(changed: Any, as_json: bool) -> None:
+def report_change(changed: Any, as_json: bool) -> None:
     """Print what a change did."""
     if as_json:
         emit_json(changed)
@@ -205,6 +206,8 @@ def _show_difference(difference: Difference, running: str, source: str) -> None:
     if not difference:
         say(f"no difference between {source} and {running}")
         return
-    styles = {"+": "good", "-": "bad", "@": "name"}
-    for line in difference.lines(running, source):
-        say(line, "strong" if line.startswith(("+++", "---")) else styles.get(line[:1], ""))
+    show_diff(difference.lines(running, source))
+
+
+rules.add_command(history)
+rules.add_command(rollback)

@@ -46,6 +46,12 @@ OPTIONS: Final[tuple[tuple[str, str, bool, str], ...]] = (
         False,
         "Authority that mints certificates; absent: in memory, a new one at each start.",
     ),
+    (
+        "state-dir",
+        "FOLDER",
+        False,
+        "Where rules made over the admin endpoint outlive a restart; absent: they do not.",
+    ),
     ("access", "WHICH", False, "Which exchanges leave a log line: all, injected (default) or none."),
     ("log-level", "LEVEL", False, "debug, info (default), warning or error."),
     ("log-format", "FORMAT", False, "json (default) or text."),
@@ -85,7 +91,7 @@ def run(context: click.Context, /, **given: Any) -> int:
     misrule run --config misrule.yaml
 
     Changed rules come into force by themselves. With --config, the options --rules, --admin,
-    --token-file, --certs and those of the log take the place of what the file says.
+    --token-file, --certs, --state-dir and those of the log take the place of what the file says.
     """
     if context.get_parameter_source("token_file") is ParameterSource.ENVIRONMENT:
         given["token_file"] = Spare(given["token_file"])
@@ -138,7 +144,7 @@ def _from_file(given: dict[str, Any]) -> "Config":
 
 def _others(given: dict[str, Any], has_admin: bool) -> dict[str, Any]:
     """Give the options that both forms have; a spare token file only where there is something to guard."""
-    names = ("admin", "token_file", "certs", "access", "log_level", "log_format")
+    names = ("admin", "token_file", "certs", "state_dir", "access", "log_level", "log_format")
     others = {name: given[name] for name in names}
     if isinstance(others["token_file"], Spare) and not has_admin and not given["admin"]:
         others["token_file"] = ""

@@ -33,6 +33,7 @@ _PLACES: Final[tuple[tuple[Path, str], ...]] = (
     (("admin", "token_file"), "--token-file"),
     (("admin",), "--admin"),
     (("certs",), "--certs"),
+    (("state_dir",), "--state-dir"),
     (("log", "level"), "--log-level"),
     (("log", "format"), "--log-format"),
     (("log", "access"), "--access"),
@@ -55,6 +56,7 @@ def from_options(
     admin: str = "",
     token_file: str = "",
     certs: str = "",
+    state_dir: str = "",
     access: str = "",
     log_level: str = "",
     log_format: str = "",
@@ -64,7 +66,7 @@ def from_options(
     ``upstream`` are URLs such as ``http://127.0.0.1:3000`` (several: in turn), ``admin`` may be ``off``.
     ``listen`` is an address; ``h2c://`` before it: for HTTP/2 alone; ``https://``: TLS ends there.
     ``tcp://`` upstreams: bytes are passed on unread.
-    ``certs`` is the folder of the authority that mints certificates.
+    ``certs`` is the folder of the authority that mints certificates, ``state_dir`` that of rule versions.
     Raises OptionsError with every mistake.
     """
     lines: list[str] = []
@@ -83,8 +85,7 @@ def from_options(
         "rules": list(rules),
         "log": {key: value for key, value in log.items() if value},
     }
-    if certs:
-        document["certs"] = {"dir": certs}
+    document |= _folders(certs, state_dir)
     if admin and admin != OFF:
         document["admin"] = {"address": admin} | ({"token_file": token_file} if token_file else {})
     elif token_file:
@@ -95,6 +96,11 @@ def from_options(
     if lines or config is None:
         raise OptionsError(lines)
     return config
+
+
+def _folders(certs: str, state_dir: str) -> dict[str, Any]:
+    found = {"certs": {"dir": certs} if certs else None, "state_dir": state_dir or None}
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def _listener(listen: str, upstream: str) -> dict[str, Any]:
@@ -172,6 +178,7 @@ def with_options(
     admin: str = "",
     token_file: str = "",
     certs: str = "",
+    state_dir: str = "",
     access: str = "",
     log_level: str = "",
     log_format: str = "",
@@ -201,6 +208,7 @@ def with_options(
         config,
         rules=list(rules) or config.rules,
         certs=CertsConfig(certs) if certs else config.certs,
+        state_dir=state_dir or config.state_dir,
         admin=None if admin == OFF else keep,
         log=structs.replace(config.log, **_read_section("log", document["log"])),
     )

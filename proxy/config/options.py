@@ -307,7 +307,6 @@ class Config(Struct, frozen=True):
     """All of it."""
 
     LATER: ClassVar[dict[str, str]] = {
-        "state_dir": "kept rule versions come later",
         "tracing": "tracing comes later",
         "experiments": "experiments come later",
     }
@@ -324,6 +323,8 @@ class Config(Struct, frozen=True):
     certs: Annotated[CertsConfig, section(CertsConfig, "The authority that mints")] = CertsConfig()
     dns: Annotated[DnsConfig, section(DnsConfig, "Look-ups of names")] = DnsConfig()
     workers: Annotated[int, option("workers", "Processes; only 1 in this version")] = 1
-    state_dir: str | None = None  # for a later version: where versions of rules outlive a restart
+    state_dir: Annotated[
+        str, option("file", "Where versions of the rules outlive a restart; absent: in memory alone")
+    ] = ""
     log: Annotated[LogConfig, section(LogConfig, "Logging")] = LogConfig()
     drain: Annotated[DrainConfig, section(DrainConfig, "How it stops")] = DrainConfig()

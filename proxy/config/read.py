@@ -67,6 +67,7 @@ def _relative_to(base: str, config: Config) -> Config:
         rules=rules,
         admin=admin,
         certs=_beside(base, config.certs, "dir"),
+        state_dir=os.path.join(base, config.state_dir) if config.state_dir else "",
         listeners=[
             structs.replace(one, tls=_beside(base, one.tls, "certificate", "key", "client_ca"))
             for one in config.listeners

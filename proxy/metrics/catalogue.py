@@ -197,6 +197,9 @@ LAST_RELOAD: Final = Metric(
 LAST_RELOAD_TIME: Final = Metric(
     "misrule_rules_last_reload_success_timestamp_seconds", GAUGE, "When the rule files last came into force."
 )
+STATE_FAILURES: Final = Metric(
+    "misrule_state_write_failures", COUNTER, "Versions of the rules that could not be written to state_dir."
+)
 
 ADMIN_FAILURES: Final = Metric(
     "misrule_admin_authentication_failures", COUNTER, "Calls to the admin endpoint without a right token."
@@ -254,6 +257,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     RELOADS,
     LAST_RELOAD,
     LAST_RELOAD_TIME,
+    STATE_FAILURES,
     ADMIN_FAILURES,
     ADMIN_REFUSED,
     EVENTS_DROPPED,

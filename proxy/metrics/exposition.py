@@ -311,6 +311,7 @@ def _state(sources: Sources) -> list[Family]:
         _counter(catalogue.RELOADS, reloads.results.items()),
         _gauge(catalogue.LAST_RELOAD, [((), int(reloads.last_good))]),
         _gauge(catalogue.LAST_RELOAD_TIME, [((), reloads.last_good_time)]),
+        _counter(catalogue.STATE_FAILURES, [((), reloads.unwritten)]),
         _counter(catalogue.ADMIN_FAILURES, [((), sources.admin_failures())]),
         _counter(catalogue.ADMIN_REFUSED, [((), sources.admin_refused())]),
         _counter(catalogue.EVENTS_DROPPED, [((), sources.events_dropped())]),

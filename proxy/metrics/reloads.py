@@ -15,6 +15,7 @@ class Reloads:
         }
         self.last_good: bool = True  # the rule files are in force as they are
         self.last_good_time: float = 0.0  # 0: never
+        self.unwritten: int = 0  # versions that could not be written to the state directory
         self.problems: list[str] = []  # why the rule files are not in force as they are
 
     def count(self, layer: str, good: bool) -> None:

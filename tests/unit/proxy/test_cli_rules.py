@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from proxy.cli.difference import compare, meaning
 from proxy.cli.remote import Admin
+from rules.difference import compare, meaning
 from tests.support.proxy import Proxy
 from tests.unit.proxy.test_cli import run
 
@@ -231,6 +231,35 @@ def test_the_red_button(proxy: Proxy) -> None:
     assert "stopped: nothing is injected" in run("rules", "get")[1]
     _, out, _ = run("resume", "--json")
     assert json.loads(out) == {"stopped": False, "version": proxy.version}
+
+
+def test_history_and_rollback(proxy: Proxy, tmp_path: Path) -> None:
+    run("rules", "apply", write(tmp_path, OF_ADMIN))
+    first = proxy.version
+    run("rules", "apply", write(tmp_path, OF_ADMIN.replace("percent: 10", "percent: 20")))
+    code, out, _ = run("rules", "history", "--limit", "2")
+    assert code == 0
+    header, newest, before, about = out.splitlines()
+    assert header.split() == ["version", "made", "by", "source", "rules", "sha256"]
+    assert newest.startswith(f"{first + 1}* ")
+    assert "admin: PUT /v1/rules  +0 ~1 -0" in newest
+    assert before.startswith(f"{first} ")
+    assert about == "* in force; without state_dir, a restart forgets all this"
+    code, out, _ = run("rules", "history", str(first + 1))
+    assert code == 0
+    assert f"--- version {first}\n+++ version {first + 1}\n@@ ten: changed @@\n" in out
+    assert '-    "percent": 10\n+    "percent": 20\n' in out
+    code, out, _ = run("rules", "rollback", str(first), "--dry-run")
+    said = f"~ ten\nversion {first + 1} is in force, nothing was changed\n"
+    assert (code, out) == (0, said)
+    code, out, _ = run("rules", "rollback", str(first), "--if-match", str(first + 1))
+    assert (code, out) == (0, f"~ ten\nversion {first + 2} is in force\n")
+    assert proxy.rule("ten")["rule"]["sample"] == {"percent": 10}
+    code, _, err = run("rules", "rollback", "999")
+    assert code == 1
+    assert err.startswith("misrule: 404 Not Found: version 999 is not kept; those that are: 1 to ")
+    shown = json.loads(run("rules", "history", "--json")[1])
+    assert shown["version"] == first + 2
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,7 @@ def test_every_option_has_a_variable(served: list[Config]) -> None:
         "MISRULE_ADMIN": ":0",
         "MISRULE_ADMIN_TOKEN_FILE": "token",
         "MISRULE_CERTS": "certs",
+        "MISRULE_STATE_DIR": "state",
         "MISRULE_ACCESS": "none",
         "MISRULE_LOG_LEVEL": "error",
         "MISRULE_LOG_FORMAT": "text",

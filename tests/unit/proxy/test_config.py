@@ -210,7 +210,6 @@ log: {acess: all}
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("state_dir: /x", '5:1: state_dir: "state_dir" is not supported by this version'),
         ("tracing: {}", '5:1: tracing: "tracing" is not supported by this version'),
         ("workers: 2", "5:10: workers: 2: more than one worker is not supported by this version yet"),
         ("admin: {tls: {}}", '5:9: admin.tls: "tls" is not supported by this version'),

@@ -21,6 +21,7 @@ from proxy.config import (
     UpstreamConfig,
 )
 from proxy.events import Events
+from proxy.history import History
 from proxy.logs import Log
 from proxy.metrics.cells import ListenerCells, UpstreamCells, WorkerCells
 from rules.model import Text
@@ -68,7 +69,8 @@ class FakeProxy:
         self.sink = io.StringIO()
         self.worker = FakeWorker(Log(stream=self.sink, events=Events()))
         self.installed: list[Snapshot] = []
-        self.changes = Changes(Store(["web"], 1.0), self.installed.append, self.worker.log)
+        history = History(self.worker.log)
+        self.changes = Changes(Store(["web"], 1.0), self.installed.append, self.worker.log, history=history)
         self.started = time.time()
         self.listening = True
         self.addresses: dict[str, str] = {}

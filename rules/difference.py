@@ -34,14 +34,16 @@ class Difference:
             "order_differs": self.order[0] != self.order[1],
         }
 
-    def lines(self, running: str, source: str) -> Iterator[str]:
-        """Give it for people."""
+    def lines(
+        self, running: str, source: str, words: tuple[str, str] = ("only running", "only in the file")
+    ) -> Iterator[str]:
+        """Give it for people; ``words`` say what becomes of a rule that one of the two alone has."""
         yield f"--- {running}"
         yield f"+++ {source}"
         for rule in self.removed:
-            yield from _hunk(f"{rule['name']}: only running", rule, None)
+            yield from _hunk(f"{rule['name']}: {words[0]}", rule, None)
         for rule in self.added:
-            yield from _hunk(f"{rule['name']}: only in the file", None, rule)
+            yield from _hunk(f"{rule['name']}: {words[1]}", None, rule)
         for old, new in self.changed:
             yield from _hunk(f"{new['name']}: changed", old, new)
         if self.order[0] != self.order[1]:
@@ -50,15 +52,15 @@ class Difference:
             yield f"+{', '.join(self.order[1])}"
 
 
-def compare(wanted: Sequence[Written], running: Sequence[Written]) -> Difference:
-    """Compare rules as written; two that read the same are the same."""
+def compare(wanted: Sequence[Written], running: Sequence[Written], by_meaning: bool = True) -> Difference:
+    """Compare rules as written; two that read the same are the same, unless they are not to be read."""
     found = Difference()
     now = {rule["name"]: rule for rule in running}
     then = {rule["name"]: rule for rule in wanted}
     for name, rule in then.items():
         if name not in now:
             found.added.append(rule)
-        elif rule != now[name] and meaning(rule) != meaning(now[name]):
+        elif rule != now[name] and not (by_meaning and meaning(rule) == meaning(now[name])):
             found.changed.append((now[name], rule))
     found.removed = [rule for name, rule in now.items() if name not in then]
     found.order = ([name for name in now if name in then], [name for name in then if name in now])
