@@ -109,6 +109,7 @@ INTERPRETED: Final[dict[str, str]] = {
     "rules/contradictions.py": "runs when a rule is read",
     "rules/fault_fields.py": "parses values when a rule is read",
     "rules/answers.py": "makes answers when a rule is read",
+    "rules/breaker_answers.py": "makes answers when a rule is read",
     "rules/parse.py": "runs when a rule is read",
     "rules/schema.py": "runs when somebody asks for the schema",
     "rules/model.py": "frozen dataclasses: mypyc makes them slower, and a field typed object breaks it",

@@ -23,7 +23,7 @@ def consult(ex: Exchange, plan: Plan, chosen: Chosen, action: Consult) -> Answer
         breakers = Breakers(chosen.rule.name, action.figures)
         state.breakers = breakers
     breakers.take(action.figures, plan.snapshot.version)
-    passed = breakers.admit(action.key, now_of(ex.worker))
+    passed = breakers.admit(action.key, now_of(ex.worker), action.draw)
     tell(ex.worker, breakers)
     if passed is None:
         return action.answers[breakers.verdict]

@@ -252,12 +252,13 @@ class Consult(Action):
     ``answers`` is what the client gets where it may not, by what they say (``rules.breakers.breaker``).
     """
 
-    __slots__ = ("answers", "figures", "key")
+    __slots__ = ("answers", "draw", "figures", "key")
 
-    def __init__(self, figures: Figures, key: bytes, answers: list[Answer]) -> None:
+    def __init__(self, figures: Figures, key: bytes, answers: list[Answer], draw: float = 1.0) -> None:
         self.figures: Figures = figures
         self.key: bytes = key
         self.answers: list[Answer] = answers
+        self.draw: float = draw  # for a breaker that sheds by chance
 
 
 # How far a TLS handshake gets before it is cut or held up.

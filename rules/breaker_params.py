@@ -2,11 +2,9 @@
 
 from typing import Any, Final
 
-from rules.actions import Answer
-from rules.answers import ANSWER_FIELDS, build_answer
+from rules.answers import ANSWER_FIELDS
 from rules.breakers import figures as of
-from rules.breakers.breaker import IS_OPEN, NO_TRIAL_LEFT, OVERFLOW, VERDICTS
-from rules.breakers.figures import FORCED_NOT, MILLION, OFF, OPEN, PROFILES, STATES, Figures
+from rules.breakers.figures import FORCED_NOT, MILLION, OFF, PROFILES, STATES, Figures
 from rules.http_params import TOKEN, GrpcStatus, StatusRange
 from rules.params import (
     ALONE,
@@ -16,6 +14,7 @@ from rules.params import (
     Context,
     Duration,
     Integer,
+    Number,
     Param,
     Percent,
     Schema,
@@ -26,6 +25,10 @@ from rules.records import Field, ListOf, Record, Values, at
 MOST_CALLS: Final = 100_000  # in a window
 MOST_BUCKETS: Final = 3_600
 MOST_REQUESTS: Final = 0xFFFFFFFF
+
+# Those that admission control takes for failures: DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, ABORTED, INTERNAL,
+# UNAVAILABLE, DATA_LOSS.
+SHEDDING_GRPC: Final = frozenset({4, 8, 10, 13, 14, 15})
 
 # gRPC's codes that its own table maps to 5xx: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL,
 # UNAVAILABLE, DATA_LOSS.
@@ -38,7 +41,7 @@ _MESH: Final = {
     "max_connections": 1024, "max_pending_requests": 1024, "max_requests": 1024,
 }  # fmt: skip
 DEFAULTS: Final[dict[str, dict[str, Any]]] = {
-    "envoy": _MESH,
+    "envoy": {**_MESH, "success_rate": {}},
     "istio": {**_MESH, "max_connections": MOST_REQUESTS},
     "hystrix": {
         "window": {"time": "10s", "buckets": 10}, "min_calls": 20, "failure_percent": 50, "open_for": "5s",
@@ -54,9 +57,18 @@ DEFAULTS: Final[dict[str, dict[str, Any]]] = {
         "half_open": {"calls": 1},
     },
     "sentinel": {"window": {"time": "1s", "buckets": 1}, "min_calls": 5, "half_open": {"calls": 1}},
+    "admission_control": {
+        "window": {"time": "30s"}, "aggression": 1, "sr_threshold": 95, "rps_threshold": 0,
+        "max_rejection_probability": 80,
+    },
 }  # fmt: skip
-_OF_MESH: Final = ("interval", "max_open_for", "max_connections", "max_pending_requests", "max_requests")
+_OF_MESH: Final = (
+    "interval", "max_open_for", "max_connections", "max_pending_requests", "max_requests", "success_rate",
+    "max_ejection_percent",
+)  # fmt: skip
 _OF_LIBRARY: Final = ("window", "min_calls", "failure_percent", "failures", "slow_call", "half_open")
+_OF_ADMISSION: Final = ("aggression", "sr_threshold", "rps_threshold", "max_rejection_probability")
+_OF_NO_ADMISSION: Final = (*_OF_MESH, *_OF_LIBRARY[1:], "consecutive_failures", "open_for")
 _CRITERIA: Final = ("failure_percent", "failures", "slow_call", "consecutive_failures")
 
 
@@ -100,6 +112,14 @@ _HALF_OPEN: Final[Record[Values]] = Record(
     },
     human="a mapping such as {calls: 5, success_percent: 60}",
 )
+_SUCCESS_RATE: Final[Record[Values]] = Record(
+    {
+        "minimum_hosts": Field(Integer(1, 1000), 5, "so many keys must have had the volume"),
+        "request_volume": Field(Integer(0, MOST_CALLS), 100, "so many outcomes of a key in an interval"),
+        "stdev_factor": Field(Integer(0, 1_000_000), 1900, "so far below the mean: 1000 is the deviation"),
+    },
+    human="a mapping such as {minimum_hosts: 5, request_volume: 100, stdev_factor: 1900}",
+)
 _FAILURE: Final[Record[Values]] = Record(
     {
         "status": Field(ListOf(StatusRange(), single=True), None, "statuses and ranges; [500-599]"),
@@ -126,6 +146,12 @@ BREAKER_FIELDS: Final[dict[str, Field]] = {
     "max_connections": Field(Integer(0, MOST_REQUESTS), None, "envoy, istio: with max_pending_requests"),
     "max_pending_requests": Field(Integer(0, MOST_REQUESTS), None, "envoy, istio: beyond max_connections"),
     "max_requests": Field(Integer(0, MOST_REQUESTS), None, "envoy, istio: more under way are overflow"),
+    "success_rate": Field(_SUCCESS_RATE, None, "envoy: when a key is ejected that fails more than others"),
+    "max_ejection_percent": Field(Percent(), None, "envoy, istio: no more keys than that are ejected"),
+    "aggression": Field(Number(1, 1000), None, "admission_control: how soon it sheds much"),
+    "sr_threshold": Field(Percent(), None, "admission_control: below that success rate it sheds"),
+    "rps_threshold": Field(Integer(0, MOST_REQUESTS), None, "admission_control: none is below this rate"),
+    "max_rejection_probability": Field(Percent(), None, "admission_control: no greater share is shed"),
     "counts_as_failure": Field(_FAILURE, None, "which ends of a call are failures"),
     "response": Field(
         Record(ANSWER_FIELDS, short="status", human="an answer such as 503 or {status: 503}"),
@@ -143,9 +169,11 @@ def check_fields(values: Values) -> str:
         raise BadValue(f"expected a profile ({', '.join(PROFILES)}), or force: open")
     name = PROFILES[values["profile"] or 0]
     mesh = name in ("envoy", "istio")
-    for field in _OF_LIBRARY if mesh else _OF_MESH:
+    for field in _not_of(name, mesh):
         if values[field] is not None:
             raise at((field,), f"the profile {name} has no {field}")
+    if name == "admission_control" and values["sr_threshold"] == 0:
+        raise at(("sr_threshold",), "expected a percentage above 0: good calls are divided by it")
     if mesh or values["force"] is not None:
         return name
     if name == "sentinel":
@@ -154,6 +182,15 @@ def check_fields(values: Values) -> str:
         if all(values[field] is None for field in _CRITERIA):
             raise BadValue("sentinel has no default criterion: give failure_percent, failures or slow_call")
     return name
+
+
+def _not_of(name: str, mesh: bool) -> tuple[str, ...]:
+    """Name the fields that a profile has not."""
+    if name == "admission_control":
+        return _OF_NO_ADMISSION
+    if name == "istio":  # https://github.com/istio/istio: it never enforces success rates
+        return (*_OF_LIBRARY, *_OF_ADMISSION, "success_rate")
+    return (*(_OF_LIBRARY if mesh else _OF_MESH), *_OF_ADMISSION)
 
 
 def read_figures(values: Values) -> Figures:
@@ -174,11 +211,28 @@ def read_figures(values: Values) -> Figures:
         made.half_open_calls = half_open["calls"] or DEFAULTS[name]["half_open"]["calls"]
         made.half_open_success = _or_off(half_open["success_percent"])
     if name in ("envoy", "istio"):
-        made.interval = _micros(given["interval"])
-        made.max_open_for = max(_micros(given["max_open_for"]), made.open_for)
-        made.max_active = min(given["max_requests"], given["max_connections"] + given["max_pending_requests"])
+        _read_outliers(made, given)
+    if name == "admission_control":
+        made.aggression = given["aggression"]
+        made.sr_threshold = given["sr_threshold"]
+        made.rps_threshold = given["rps_threshold"]
+        made.max_rejection = given["max_rejection_probability"]
     _read_failure(made, given["counts_as_failure"])
     return made
+
+
+def _read_outliers(made: Figures, given: Values) -> None:
+    """Read what a mesh looks at."""
+    rate = given["success_rate"]
+    if rate is not None:
+        made.minimum_hosts = rate["minimum_hosts"]
+        made.request_volume = rate["request_volume"]
+        made.stdev_factor = rate["stdev_factor"]
+    if given["max_ejection_percent"] is not None:
+        made.max_ejection = given["max_ejection_percent"]
+    made.interval = _micros(given["interval"])
+    made.max_open_for = max(_micros(given["max_open_for"]), made.open_for)
+    made.max_active = min(given["max_requests"], given["max_connections"] + given["max_pending_requests"])
 
 
 def _with_defaults(name: str, values: Values) -> Values:
@@ -202,13 +256,14 @@ def _read_window(made: Figures, window: Values | None, name: str) -> None:
     if window["calls"] is not None:
         if window["buckets"] is not None:
             raise at(("window", "buckets"), "a window of calls has no buckets")
-        if name == "gobreaker":
-            raise at(("window", "calls"), "gobreaker counts in cycles of time: use time")
+        if name in ("gobreaker", "admission_control"):
+            kind = "cycles" if name == "gobreaker" else "a window"
+            raise at(("window", "calls"), f"{name} counts in {kind} of time: use time")
         made.window_calls = window["calls"]
         return
     made.window_time = _micros(window["time"])
     default = DEFAULTS[name].get("window", {}).get("buckets", 1)
-    if name == "resilience4j":  # one for each second
+    if name in ("resilience4j", "admission_control"):  # one for each second
         default = max(1, made.window_time // MILLION)
     made.window_buckets = window["buckets"] or default
 
@@ -223,7 +278,7 @@ def _read_slow(made: Figures, slow: Values | None) -> None:
 
 
 def _read_failure(made: Figures, failure: Values | None) -> None:
-    made.failing_grpc = FAILING_GRPC
+    made.failing_grpc = SHEDDING_GRPC if made.profile == of.ADMISSION else FAILING_GRPC
     if failure is None:
         return
     if failure["status"] is not None:
@@ -242,52 +297,6 @@ def _or_off(value: int | None) -> int:
     return OFF if value is None else value
 
 
-_TEXT: Final[list[tuple[bytes, bytes]]] = [(b"content-type", b"text/plain")]
-_OVERFLOW: Final = Answer(
-    503,
-    [(b"x-envoy-overloaded", b"true"), *_TEXT],
-    b"upstream connect error or disconnect/reset before headers. reset reason: overflow",
-)
-_NO_HOST: Final = Answer(503, _TEXT, b"no healthy upstream")
-
-# What the library's exception says, open and half open; a service that lets it through answers with it.
-_MESSAGES: Final[dict[int, tuple[int, str, str]]] = {
-    of.HYSTRIX: (503, "Hystrix circuit short-circuited and is OPEN", ""),
-    of.RESILIENCE4J: (
-        503,
-        "CircuitBreaker '{name}' is OPEN and does not permit further calls",
-        "CircuitBreaker '{name}' is HALF_OPEN and does not permit further calls",
-    ),
-    of.GOBREAKER: (503, "circuit breaker is open", "too many requests"),
-    of.POLLY: (503, "The circuit is now open and is not allowing calls.", ""),
-    of.SENTINEL: (429, "Blocked by Sentinel (flow limiting)", ""),
-}
-
-
-def read_answers(values: Values, figures: Figures) -> list[Answer]:
-    """Make what callers get, by what the breaker says (its first place, admitted, is never used)."""
-    written = values["response"]
-    if written is not None:
-        try:
-            return [build_answer(written, 503)] * len(VERDICTS)
-        except BadValue as bad:
-            raise BadValue([trouble.under("response") for trouble in bad.troubles]) from None
-    answers = [_OVERFLOW] * len(VERDICTS)
-    if figures.profile in (of.ENVOY, of.ISTIO):
-        if figures.force != OPEN:  # forced, it is its threshold that is exceeded
-            answers[IS_OPEN] = _NO_HOST
-        return answers
-    status, is_open, no_trial_left = _MESSAGES[figures.profile]
-    answers[IS_OPEN] = _said(status, is_open, values["name"])
-    answers[NO_TRIAL_LEFT] = _said(status, no_trial_left or is_open, values["name"])
-    answers[OVERFLOW] = answers[IS_OPEN]
-    return answers
-
-
-def _said(status: int, message: str, name: str) -> Answer:
-    return Answer(status, _TEXT, message.replace("{name}", name).encode())
-
-
 def show_figures(figures: Figures) -> Values:
     """Write figures in the words of a rule, without those that are not looked at."""
     name = PROFILES[figures.profile]
@@ -296,11 +305,21 @@ def show_figures(figures: Figures) -> Values:
         shown["force"] = STATES[figures.force]
     if figures.consecutive_failures:
         shown["consecutive_failures"] = figures.consecutive_failures
+    if name == "admission_control":
+        return shown | _show_admission(figures)
     shown["open_for"] = _duration(figures.open_for)
     if name in ("envoy", "istio"):
         shown["interval"] = _duration(figures.interval)
         shown["max_open_for"] = _duration(figures.max_open_for)
         shown["max_requests"] = figures.max_active
+        if figures.max_ejection < MILLION:
+            shown["max_ejection_percent"] = _percent(figures.max_ejection)
+        if figures.minimum_hosts != OFF:
+            shown["success_rate"] = {
+                "minimum_hosts": figures.minimum_hosts,
+                "request_volume": figures.request_volume,
+                "stdev_factor": figures.stdev_factor,
+            }
         return shown
     if figures.window_calls:
         shown["window"] = {"calls": figures.window_calls}
@@ -320,6 +339,16 @@ def show_figures(figures: Figures) -> Values:
     if figures.half_open_success != OFF:
         shown["half_open"]["success_percent"] = _percent(figures.half_open_success)
     return shown
+
+
+def _show_admission(figures: Figures) -> Values:
+    return {
+        "window": {"time": _duration(figures.window_time), "buckets": figures.window_buckets},
+        "aggression": figures.aggression,
+        "sr_threshold": _percent(figures.sr_threshold),
+        "rps_threshold": figures.rps_threshold,
+        "max_rejection_probability": _percent(figures.max_rejection),
+    }
 
 
 def _duration(micros: int) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from rules.breakers.figures import CLOSED, FORCED_NOT, GOBREAKER, POLLY, Figures
+from rules.breakers.figures import ADMISSION, CLOSED, FORCED_NOT, GOBREAKER, POLLY, Figures
 from rules.breakers.windows import (
     CALLS,
     CYCLES,
@@ -21,7 +21,8 @@ ADMITTED: Final = 0
 IS_OPEN: Final = 1
 NO_TRIAL_LEFT: Final = 2  # half open, and the trials that it allows are under way
 OVERFLOW: Final = 3  # too many calls under way
-VERDICTS: Final[tuple[str, ...]] = ("admitted", "open", "half_open", "overflow")
+SHED: Final = 4  # by chance, as too many calls fail
+VERDICTS: Final[tuple[str, ...]] = ("admitted", "open", "half_open", "overflow", "shed")
 
 MOST_TRANSITIONS: Final = 1000  # that wait to be told; what is beyond is only counted
 
@@ -52,12 +53,21 @@ class Journal:
             self.news.append(transition)
 
 
+class Cluster:
+    """What the breakers of all keys of a rule have in common: for a mesh, a key is a host of a cluster."""
+
+    def __init__(self) -> None:
+        self.journal: Journal = Journal()
+        self.hosts: dict[bytes, Breaker] = {}  # the one that was asked for longest ago comes first
+        self.swept: int = -1  # envoy: when they were last looked at; -1: there has been none yet
+
+
 class Breaker:
     """The state of one key.  Times are microseconds."""
 
-    def __init__(self, key: bytes, figures: Figures, now: int, journal: Journal) -> None:
+    def __init__(self, key: bytes, figures: Figures, now: int, cluster: Cluster) -> None:
         self.key: bytes = key
-        self.journal: Journal = journal
+        self.cluster: Cluster = cluster
         self.state: int = CLOSED
         self.forced: int = FORCED_NOT  # as it was when it was last asked
         self.since: int = now  # when the state began
@@ -72,12 +82,14 @@ class Breaker:
         self.admitted: int = 0
         self.refused: int = 0
         self.ejections: int = 0  # envoy: by how much an ejection is longer than the first
-        self.swept: int = now  # envoy: when it was last looked at what is ejected
         self.recovered: int = -1  # envoy: when the last ejection ended, -1: there was none
+        self.volume: int = 0  # envoy: outcomes since the last sweep, and how many of them were good
+        self.good: int = 0
+        self.risk: float = 0.0  # admission control: the chance that a call is shed, as it was last asked
 
     def turn(self, state: int, now: int, reason: str) -> None:
         """Begin another state."""
-        self.journal.note(Transition(self.key, self.state, state, reason))
+        self.cluster.journal.note(Transition(self.key, self.state, state, reason))
         self.state = state
         self.since = now
         self.renew()
@@ -111,7 +123,7 @@ def kind_of(figures: Figures) -> int:
         return CALLS
     if not figures.window_time:
         return EVERYTHING
-    if figures.profile == POLLY:
+    if figures.profile in (POLLY, ADMISSION):
         return FOLLOWING
     return CYCLES if figures.profile == GOBREAKER else TIME
 

@@ -20,8 +20,10 @@ RESILIENCE4J: Final = 3
 GOBREAKER: Final = 4
 POLLY: Final = 5
 SENTINEL: Final = 6
+ADMISSION: Final = 7
 PROFILES: Final[tuple[str, ...]] = (
     "envoy", "istio", "hystrix", "resilience4j", "gobreaker", "polly", "sentinel",
+    "admission_control",
 )  # fmt: skip
 
 # What happened to a call besides its status.
@@ -54,6 +56,14 @@ class Figures:
         self.max_active: int = OFF  # calls under way beyond which there is overflow
         self.interval: int = 10 * MILLION  # envoy: between two looks at what is ejected
         self.max_open_for: int = 300 * MILLION  # envoy
+        self.max_ejection: int = MILLION  # envoy: share of the keys that may be ejected at once
+        self.minimum_hosts: int = OFF  # envoy: keys whose success rates must be known to be compared
+        self.request_volume: int = 100  # envoy: calls in an interval for a rate to be known
+        self.stdev_factor: int = 1900  # envoy: standard deviations below the mean, in thousandths
+        self.aggression: float = 1.0  # admission control, as the three below
+        self.sr_threshold: int = 950_000  # success rate below which calls are shed
+        self.rps_threshold: int = 0  # calls a second below which none is
+        self.max_rejection: int = 800_000  # share of the calls that are shed at most
         self.failing_status: tuple[tuple[int, int], ...] = ((500, 599),)  # both ends are in it
         self.failing_grpc: frozenset[int] = frozenset()
         self.reset_fails: bool = True

@@ -2,8 +2,19 @@
 
 from typing import Final
 
-from rules.breakers.breaker import ADMITTED, IS_OPEN, NO_TRIAL_LEFT, Breaker, Journal, Transition
+from rules.breakers.admission import AdmissionPolicy, sheds
+from rules.breakers.breaker import (
+    ADMITTED,
+    IS_OPEN,
+    NO_TRIAL_LEFT,
+    SHED,
+    Breaker,
+    Cluster,
+    Journal,
+    Transition,
+)
 from rules.breakers.figures import (
+    ADMISSION,
     ENVOY,
     FORCED_NOT,
     GOBREAKER,
@@ -35,6 +46,7 @@ _POLICIES: Final[dict[int, Policy]] = {
     GOBREAKER: GobreakerPolicy(),
     POLLY: PollyPolicy(),
     SENTINEL: SentinelPolicy(),
+    ADMISSION: AdmissionPolicy(),
 }
 
 
@@ -89,8 +101,9 @@ class Breakers:
         self.admitted: int = 0
         self.refused: int = 0
         self.evicted: int = 0  # keys that had to make room
-        self.journal: Journal = Journal()
-        self.keys: dict[bytes, Breaker] = {}
+        self.cluster: Cluster = Cluster()
+        self.journal: Journal = self.cluster.journal
+        self.keys: dict[bytes, Breaker] = self.cluster.hosts
 
     def take(self, figures: Figures, version: int) -> None:
         """Work with these figures from now on, unless those of a later rule set came before."""
@@ -98,8 +111,11 @@ class Breakers:
             self.version = version
             self.figures = figures
 
-    def admit(self, key: bytes, now: int) -> Pass | None:
-        """Let a call through, or not: then ``verdict`` says why not."""
+    def admit(self, key: bytes, now: int, draw: float = 1.0) -> Pass | None:
+        """Let a call through, or not: then ``verdict`` says why not.
+
+        ``draw``, from 0 up to and without 1, decides where calls are shed by chance; with 1 none is.
+        """
         b = self._find(key, now)
         figures = self.figures
         if figures.force != FORCED_NOT or b.forced != FORCED_NOT:
@@ -107,6 +123,8 @@ class Breakers:
         else:
             b.fit(figures, now)
             verdict = _POLICIES[figures.profile].admit(b, figures, now)
+            if figures.profile == ADMISSION and b.risk > 0.0 and sheds(b.risk, draw):
+                verdict = SHED
         self.verdict = verdict
         if verdict != ADMITTED:
             b.refused += 1
@@ -125,7 +143,9 @@ class Breakers:
             while len(self.keys) >= most:
                 self.evicted += 1
                 del self.keys[next(iter(self.keys))]
-            b = Breaker(key, self.figures, now, self.journal)
+            if self.cluster.swept < 0:
+                self.cluster.swept = now
+            b = Breaker(key, self.figures, now, self.cluster)
         self.keys[key] = b
         return b
 
@@ -177,8 +197,9 @@ class Breakers:
 
     def reset(self) -> None:
         """Forget everything; calls that are under way are not counted when they end."""
-        self.keys = {}
-        self.journal = Journal()
+        self.cluster = Cluster()
+        self.journal = self.cluster.journal
+        self.keys = self.cluster.hosts
         self.admitted = 0
         self.refused = 0
         self.evicted = 0

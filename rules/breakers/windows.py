@@ -162,7 +162,7 @@ class TimeWindow(Window):
 
 
 class FollowingWindow(Window):
-    """The last ``time`` microseconds in parts that begin with an outcome, as Polly has them.
+    """The last ``time`` microseconds in parts that begin with an outcome, as Polly and Envoy have them.
 
     A part takes what comes within ``time / buckets`` of its beginning; it leaves as a whole when ``time`` has
     passed since then.
@@ -186,12 +186,21 @@ class FollowingWindow(Window):
         if gone:
             self._parts = parts[gone:]
 
-    def record(self, now: int, failed: bool, slow: bool) -> None:
-        """Count an outcome."""
+    def touch(self, now: int) -> None:
+        """Begin a part where there is none, or the last one is over."""
         self.move(now)
         parts = self._parts
         if not parts or now - parts[len(parts) - 1][0] >= self.time // self.buckets:
             parts.append([now, 0, 0, 0])
+
+    def oldest(self, now: int) -> int:
+        """Say when the oldest part began."""
+        return self._parts[0][0] if self._parts else now
+
+    def record(self, now: int, failed: bool, slow: bool) -> None:
+        """Count an outcome."""
+        self.touch(now)
+        parts = self._parts
         part = parts[len(parts) - 1]
         part[1] += 1
         part[2] += 1 if failed else 0

@@ -4,8 +4,9 @@ from hashlib import blake2b
 from typing import ClassVar, Final
 
 from rules.actions import Action, Answer, Consult, Nothing
-from rules.breaker_params import BREAKER_FIELDS, read_answers, read_figures
-from rules.breakers.figures import Figures
+from rules.breaker_answers import read_answers
+from rules.breaker_params import BREAKER_FIELDS, read_figures
+from rules.breakers.figures import ADMISSION, Figures
 from rules.draw import Dice
 from rules.facts import Facts
 from rules.fault import Fault
@@ -57,4 +58,5 @@ class BreakerFault(Fault):
             key = facts.upstream.encode()
         elif self.per == "route":
             key = f"{facts.listener}/{facts.upstream}".encode()
-        return Consult(self.own, key, self.answers)
+        draw = dice.uniform() if self.own.profile == ADMISSION else 1.0
+        return Consult(self.own, key, self.answers, draw)

@@ -4,6 +4,7 @@ import http.client
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -14,6 +15,8 @@ from rules.breakers import figures as of
 from rules.breakers.figures import MILLION, OPEN, Figures
 from rules.breakers.keeper import Breakers
 from tests.conformance.breakers.mesh import Seen, envoy, see, without
+from tests.support.clients import Call
+from tests.support.clients import ask as http_ask
 from tests.support.need import step_aside
 from tests.support.proxy import Proxy, rule
 
@@ -62,6 +65,25 @@ def test_overflow_is_the_same_answer(ours: Proxy, port: int, breaker: dict[str, 
     theirs = ask(f"127.0.0.1:{port}")
     assert dict(theirs.headers)["x-envoy-overloaded"] == "true"
     assert ask(ours.address) == theirs
+
+
+@pytest.mark.parametrize("http2", [False, True])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "DELETE"])
+def test_overflow_is_the_same_answer_to_each_method(
+    ours: Proxy, port: int, tmp_path: Path, method: str, http2: bool
+) -> None:
+    """But for ``connection: close``, by which Envoy ends HTTP/1.1 where it has not read the whole request."""
+    ours.put(rule("full", {"breaker": {"profile": "envoy", "max_requests": 0}}))
+    sent = tmp_path / "sent"
+    sent.write_bytes(b"x" * 10)
+    seen = []
+    for address in (f"127.0.0.1:{port}", ours.address):
+        asked = Call(f"http://{address}/", method, file=sent if method == "POST" else None, http2=http2)
+        answer = http_ask("curl", asked)
+        headers = [line for line in without(answer.headers) if line[0] != "connection"]
+        seen.append((answer.trouble, answer.status, headers, answer.body))
+    assert seen[0][1] == 503
+    assert seen[1] == seen[0]
 
 
 def call(address: str) -> tuple[object, ...]:

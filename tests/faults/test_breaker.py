@@ -1,10 +1,13 @@
 """breaker: its fields, the defaults of the profiles, what callers see, and whom it asks."""
 
+import json
+
 import pytest
 
 from rules import phases
 from rules.actions import Answer, Consult, Nothing
-from rules.breakers.breaker import IS_OPEN, NO_TRIAL_LEFT, OVERFLOW
+from rules.breaker_params import show_figures
+from rules.breakers.breaker import IS_OPEN, NO_TRIAL_LEFT, OVERFLOW, SHED
 from rules.breakers.figures import MILLION, OFF, PROFILES, STATES, Figures
 from rules.facts import Facts
 from tests.faults.cases import FACTS, dice, problem, read
@@ -56,6 +59,49 @@ def test_every_figure_of_a_mesh() -> None:
     assert (made.consecutive_failures, made.open_for) == (2, 4 * SECOND)
     assert (made.interval, made.max_open_for, made.max_active) == (3 * SECOND, 9 * SECOND, 11)
     assert figures("{profile: envoy, max_requests: 0}").max_active == 0
+
+
+def test_every_figure_of_a_cluster() -> None:
+    made = figures(
+        "{profile: envoy, success_rate: {minimum_hosts: 3, request_volume: 50, stdev_factor: 1100}, "
+        "max_ejection_percent: 12.5}"
+    )
+    assert (made.minimum_hosts, made.request_volume, made.stdev_factor) == (3, 50, 1100)
+    assert made.max_ejection == 125_000
+    made = figures("envoy")
+    assert (made.minimum_hosts, made.request_volume, made.stdev_factor) == (5, 100, 1900)
+    assert made.max_ejection == MILLION
+    assert figures("istio").minimum_hosts == OFF
+
+
+def test_every_figure_of_admission_control() -> None:
+    made = figures(
+        "{profile: admission_control, window: {time: 10s}, aggression: 2.5, sr_threshold: 90, "
+        "rps_threshold: 5, max_rejection_probability: 60}"
+    )
+    assert (made.window_time, made.window_buckets, made.window_calls) == (10 * SECOND, 10, 0)
+    assert (made.aggression, made.sr_threshold) == (2.5, 900_000)
+    assert (made.rps_threshold, made.max_rejection) == (5, 600_000)
+    made = figures("admission_control")
+    assert (made.window_time, made.window_buckets) == (30 * SECOND, 30)
+    assert (made.aggression, made.sr_threshold) == (1.0, 950_000)
+    assert (made.rps_threshold, made.max_rejection) == (0, 800_000)
+    assert [code for code in range(17) if made.fails(200, code, 0)] == [4, 8, 10, 13, 14, 15]
+    shown = show_figures(made)
+    assert show_figures(figures(json.dumps(shown))) == shown
+
+
+def test_admission_control_draws() -> None:
+    """The same exchange gets the same draw; other profiles need none."""
+    fault = read("{breaker: admission_control}")
+    draws = []
+    for number in (1, 1, 2):
+        action = fault.decide(FACTS, dice(number))
+        assert isinstance(action, Consult)
+        draws.append(action.draw)
+    assert draws[0] == draws[1] != draws[2]
+    assert 0 < draws[0] < 1
+    assert consult("{breaker: hystrix}").draw == 1.0
 
 
 def test_what_is_a_failure_unless_said_otherwise() -> None:
@@ -111,6 +157,8 @@ SAID = [
     ("polly", IS_OPEN, 503, PLAIN, b"The circuit is now open and is not allowing calls."),
     ("{profile: sentinel, failure_percent: 50, open_for: 1s}", IS_OPEN, 429, PLAIN,
      b"Blocked by Sentinel (flow limiting)"),
+    ("admission_control", SHED, 503, {}, b""),
+    ("{profile: admission_control, force: open}", IS_OPEN, 503, {}, b""),
     ("{profile: polly, response: 418}", IS_OPEN, 418, {}, b""),
     ("{profile: envoy, response: {body: {text: no}}}", OVERFLOW, 503,
      {b"content-type": b"text/plain; charset=utf-8"}, b"no"),
@@ -175,6 +223,15 @@ INVALID = [
     ("{profile: envoy, force: broken}", "force", "expected closed, half_open or open"),
     ("{profile: envoy, window: {calls: 5}}", "window", "the profile envoy has no window"),
     ("{profile: hystrix, interval: 5s}", "interval", "the profile hystrix has no interval"),
+    ("{profile: envoy, aggression: 2}", "aggression", "the profile envoy has no aggression"),
+    ("{profile: istio, success_rate: {}}", "success_rate", "the profile istio has no success_rate"),
+    ("{profile: hystrix, success_rate: {}}", "success_rate", "the profile hystrix has no success_rate"),
+    ("{profile: envoy, success_rate: {minimum_hosts: 0}}", "success_rate.minimum_hosts", "from 1 to 1000"),
+    ("{profile: admission_control, open_for: 1s}", "open_for", "admission_control has no open_for"),
+    ("{profile: admission_control, min_calls: 1}", "min_calls", "admission_control has no min_calls"),
+    ("{profile: admission_control, aggression: 0.5}", "aggression", "a number from 1 to 1000"),
+    ("{profile: admission_control, sr_threshold: 0}", "sr_threshold", "expected a percentage above 0"),
+    ("{profile: admission_control, window: {calls: 9}}", "window.calls", "in a window of time: use time"),
     ("{profile: hystrix, window: {}}", "window", "expected either time"),
     ("{profile: hystrix, window: {calls: 5, time: 5s}}", "window", "expected either time"),
     ("{profile: hystrix, window: {calls: 5, buckets: 5}}", "window.buckets", "has no buckets"),

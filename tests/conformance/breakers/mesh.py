@@ -3,7 +3,7 @@
 import http.client
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -61,6 +61,20 @@ def _cluster(name: str, upstream: int, **more: Any) -> dict[str, Any]:
     }
 
 
+def listener(
+    address: dict[str, Any], routes: list[dict[str, Any]], *filters: dict[str, Any]
+) -> dict[str, Any]:
+    """Make a listener for HTTP/1.1 and HTTP/2, with filters before the one that routes."""
+    router = {"name": "router", "typed_config": {"@type": f"{_TYPES}http.router.v3.Router"}}
+    manager = {
+        "@type": f"{_TYPES}network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "web",
+        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
+        "http_filters": [*filters, router],
+    }
+    return {"address": address, "filter_chains": [{"filters": [{"name": "web", "typed_config": manager}]}]}
+
+
 def _config(port: int, upstream: int, outliers: list[dict[str, Any]]) -> dict[str, Any]:
     """Route /c0/… to a cluster with the first outlier detection, and so on; all else overflows."""
     full = {"thresholds": [{"max_pending_requests": 0, "max_requests": 0}]}
@@ -70,35 +84,33 @@ def _config(port: int, upstream: int, outliers: list[dict[str, Any]]) -> dict[st
         clusters.append(_cluster(f"c{number}", upstream, outlier_detection=outlier))
         routes.append({"match": {"prefix": f"/c{number}/"}, "route": {"cluster": f"c{number}"}})
     routes.append({"match": {"prefix": "/"}, "route": {"cluster": "full"}})
-    router = {"name": "router", "typed_config": {"@type": f"{_TYPES}http.router.v3.Router"}}
-    manager = {
-        "@type": f"{_TYPES}network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "web",
-        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
-        "http_filters": [router],
-    }
-    filters = [{"name": "web", "typed_config": manager}]
-    listener = {"name": "web", "address": _at(port), "filter_chains": [{"filters": filters}]}
-    return {"static_resources": {"listeners": [listener], "clusters": clusters}}
+    return {"static_resources": {"listeners": [listener(_at(port), routes)], "clusters": clusters}}
 
 
 @contextmanager
 def envoy(folder: Path, outliers: list[dict[str, Any]]) -> Iterator[int]:
     """Run Envoy; gives its port."""
+    with told_upstream() as upstream:
+        port = free_port()
+        with running(folder, _config(port, upstream, outliers), lambda: listening(port)):
+            yield port
+
+
+@contextmanager
+def running(folder: Path, config: dict[str, Any], ready: Callable[[], bool]) -> Iterator[None]:
+    """Run Envoy, with one worker."""
     program = find()
     if not program:
         not_fetched("Envoy")
-    with told_upstream() as upstream:
-        port = free_port()
-        written = folder / "envoy.json"
-        written.write_text(json.dumps(_config(port, upstream, outliers)))
-        more = ("--concurrency", "1", "--disable-hot-restart", "-l", "error")
-        running = Process([program, "-c", str(written), *more])
-        try:
-            running.wait_for(lambda: listening(port))
-            yield port
-        finally:
-            running.stop()
+    written = folder / "envoy.json"
+    written.write_text(json.dumps(config))
+    more = ("--concurrency", "1", "--disable-hot-restart", "-l", "error")
+    process = Process([program, "-c", str(written), *more])
+    try:
+        process.wait_for(ready)
+        yield
+    finally:
+        process.stop()
 
 
 @dataclass(frozen=True)
