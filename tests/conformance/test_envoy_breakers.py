@@ -67,8 +67,19 @@ def test_overflow_is_the_same_answer(ours: Proxy, port: int, breaker: dict[str, 
     assert ask(ours.address) == theirs
 
 
-@pytest.mark.parametrize("http2", [False, True])
-@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "DELETE"])
+# Not POST by HTTP/2: curl 7.88 often loses an answer, Envoy's too, that comes before it has sent its body.
+@pytest.mark.parametrize(
+    ("method", "http2"),
+    [
+        ("GET", False),
+        ("HEAD", False),
+        ("POST", False),
+        ("DELETE", False),
+        ("GET", True),
+        ("HEAD", True),
+        ("DELETE", True),
+    ],
+)
 def test_overflow_is_the_same_answer_to_each_method(
     ours: Proxy, port: int, tmp_path: Path, method: str, http2: bool
 ) -> None:
