@@ -309,18 +309,7 @@ def show_figures(figures: Figures) -> Values:
         return shown | _show_admission(figures)
     shown["open_for"] = _duration(figures.open_for)
     if name in ("envoy", "istio"):
-        shown["interval"] = _duration(figures.interval)
-        shown["max_open_for"] = _duration(figures.max_open_for)
-        shown["max_requests"] = figures.max_active
-        if figures.max_ejection < MILLION:
-            shown["max_ejection_percent"] = _percent(figures.max_ejection)
-        if figures.minimum_hosts != OFF:
-            shown["success_rate"] = {
-                "minimum_hosts": figures.minimum_hosts,
-                "request_volume": figures.request_volume,
-                "stdev_factor": figures.stdev_factor,
-            }
-        return shown
+        return shown | _show_outliers(figures)
     if figures.window_calls:
         shown["window"] = {"calls": figures.window_calls}
     elif figures.window_time:
@@ -338,6 +327,23 @@ def show_figures(figures: Figures) -> Values:
     shown["half_open"] = {"calls": figures.half_open_calls}
     if figures.half_open_success != OFF:
         shown["half_open"]["success_percent"] = _percent(figures.half_open_success)
+    return shown
+
+
+def _show_outliers(figures: Figures) -> Values:
+    shown: Values = {
+        "interval": _duration(figures.interval),
+        "max_open_for": _duration(figures.max_open_for),
+        "max_requests": figures.max_active,
+    }
+    if figures.max_ejection < MILLION:
+        shown["max_ejection_percent"] = _percent(figures.max_ejection)
+    if figures.minimum_hosts != OFF:
+        shown["success_rate"] = {
+            "minimum_hosts": figures.minimum_hosts,
+            "request_volume": figures.request_volume,
+            "stdev_factor": figures.stdev_factor,
+        }
     return shown
 
 
