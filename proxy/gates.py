@@ -17,6 +17,9 @@ _SLICE: Final = 0.02
 # What was due while our timer was late is made up for, but not after more than so long (seconds): a process
 # that was stopped, or a machine that slept, shall not burst.
 _LATENESS: Final = 1.0
+# What is read so soon (seconds) after all that had waited has passed counts as having waited too: reading had
+# stopped for our sake.
+_READING: Final = 0.1
 
 SEGMENT: Final = 1460  # bytes: what Ethernet's 1500 leave of one for TCP's content over IPv4
 # As Linux has it (tcp(7)): tcp_retries2 times at most, and never more than 120 s between two.
@@ -30,6 +33,7 @@ class Gate:
 
     def __init__(self) -> None:
         self.when: float = 0.0  # from then on the piece that was asked for last may pass
+        self.drained: float = -1e18  # when the last of what had waited passed: long ago
 
     def next(self, size: int, now: float, busy: bool) -> int:
         """Give how many of ``size`` bytes pass next, at least one, and set ``when``.
@@ -59,7 +63,8 @@ class RateGate(Gate):
         while len(bucket) <= self.slot:
             bucket.append(0.0)
         piece = min(size, self.piece)
-        least = now - _LATENESS if busy else now
+        waited = busy or now - self.drained <= _READING
+        least = now - _LATENESS if waited else now
         bucket[self.slot] = max(bucket[self.slot], least) + piece / self.rate
         self.when = bucket[self.slot] - self.depth
         return piece

@@ -101,6 +101,7 @@ class PacedRow(Row):
         wait = self.wait
         if wait is not None:
             self.wait = None
+            self.gate.drained = self.ex.worker.timers.now()
             wait.end()
             self.sink.release(self.ex)
             self.sink.read_on(self.ex)

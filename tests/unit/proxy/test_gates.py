@@ -66,6 +66,31 @@ def test_after_a_pause_nothing_is_left_of_it_without_a_burst() -> None:
     assert walk(gate, 100, 2000.0)[-1][0] == pytest.approx(0.1)
 
 
+@pytest.mark.parametrize(("gap", "seconds"), [(0.0, 10.0), (0.03, 10.0), (0.09, 10.0), (0.11, 12.0)])
+def test_the_time_in_which_more_is_read_is_made_up_for(gap: float, seconds: float) -> None:
+    """Ten reads of a second's worth each, whose last piece is late, too.  Never ahead of the rate."""
+    gate = throttled(1000.0)
+    now = begun = 1000.0
+    for number in range(1, 11):
+        now += walk(gate, 1000, now, late=gap)[-1][0]
+        assert now - begun > number - 1e-6
+        gate.drained = now
+        now += gap
+    assert now - begun == pytest.approx(seconds, abs=2 * gap + 1e-6)
+
+
+def test_a_source_that_is_slow_saves_up_little() -> None:
+    """It sends half of the rate for ten seconds: then a tenth of a second, or two, is all that runs ahead."""
+    gate = throttled(1000.0)
+    now = 1000.0
+    for _ in range(200):
+        waited = walk(gate, 25, now)[-1][0]
+        if waited:
+            gate.drained = now + waited
+        now += 0.05
+    assert walk(gate, 1000, now)[-1][0] >= 0.8
+
+
 def test_a_process_that_was_stopped_does_not_burst() -> None:
     gate = throttled(1000.0)
     gate.next(10_000, 1000.0, False)
