@@ -99,7 +99,7 @@ def measure(chosen: argparse.Namespace, work: Path) -> Result:
     wanted: Sequence[str] = chosen.workload or workloads.NAMES
     with ExitStack() as stack:
         protocols = able(workloads.protocols(wanted))
-        wanted = [name for name in wanted if workloads.protocols([name])[0] in protocols]
+        wanted = [name for name in wanted if set(workloads.protocols([name])) <= set(protocols)]
         upstreams = {
             protocol: stack.enter_context(upstream.upstream(work, cores.rest, protocol))
             for protocol in protocols
@@ -118,6 +118,8 @@ def measure(chosen: argparse.Namespace, work: Path) -> Result:
             bench.floods()
         if workloads.MINT in wanted:
             bench.mint()
+        if workloads.THROTTLE in wanted:
+            bench.throttle(seconds=2 if chosen.quick else 10)
     return result
 
 

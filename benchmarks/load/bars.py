@@ -114,6 +114,19 @@ def _memory(result: Result, build: str) -> list[Verdict]:
     ]
 
 
+def _throttle(result: Result, build: str) -> list[Verdict]:
+    rows = [row for row in result.throttles if row.subject == build]
+    off = max((abs(row.seen / row.asked - 1) * 100 for row in rows), default=None)
+    each = max(
+        ((row.held - row.idle) / row.streams / 1024 for row in result.crowds if row.subject == build),
+        default=None,
+    )
+    return [
+        Verdict("throttled rate, off by", build, off, 2.0, "%"),
+        Verdict("RSS of a throttled stream, of 1,000", build, each, 256.0, "KiB"),
+    ]
+
+
 def verdicts(result: Result) -> list[Verdict]:
     """Give every bar for both builds."""
     made: list[Verdict] = []
@@ -123,4 +136,5 @@ def verdicts(result: Result) -> list[Verdict]:
         made += _delays(result, build)
         made += _memory(result, build)
         made += _http2(result, build)
+        made += _throttle(result, build)
     return made

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from benchmarks.load import bars
 from benchmarks.load.floods import NEVER
 from benchmarks.load.h2_floods import FLOODS
-from benchmarks.load.results import MemoryRow, Result, Row
+from benchmarks.load.results import MemoryRow, Result, Row, ThrottleRow
 from benchmarks.load.subjects import COMPILED, INTERPRETED
 from benchmarks.load.workloads import WORKLOADS, Workload
 
@@ -175,6 +175,47 @@ def mint_table(result: Result) -> str:
     return f"minting, as another client sees it\n{table(head, lines, left=3)}"
 
 
+def throttle_table(result: Result) -> str:
+    """Give the tables of throttled rates, one stream and a crowd; empty when they were not measured."""
+    if not result.throttles and not result.crowds:
+        return ""
+    lines = [
+        [row.subject, row.protocol, f"{row.asked / 1024:,.0f}", f"{row.seen / 1024:,.2f}", _off(row)]
+        for row in result.throttles
+    ]
+    rates = table(["", "protocol", "asked KiB/s", "received", "off by"], lines, left=2)
+    crowd = [
+        [
+            row.subject,
+            row.protocol,
+            f"{row.streams:,}",
+            f"{row.asked / 1024:,.0f}",
+            *(f"{one / 1024:,.3f}" for one in (row.least, row.middle)),
+            f"{row.most / 1024:,.3f}{STAR if row.foreign > FOREIGN_LIMIT else ''}",
+            *(f"{one / 2**20:.1f}" for one in (row.idle, row.held)),
+            f"{(row.held - row.idle) / row.streams / 1024:.1f}",
+        ]
+        for row in result.crowds
+    ]
+    told = [
+        "",
+        "protocol",
+        "streams",
+        "asked KiB/s",
+        "least",
+        "median",
+        "most",
+        "idle MiB",
+        "held",
+        "KiB each",
+    ]
+    return f"throttled rates, as receivers see them\n{rates}\n\n{table(told, crowd, left=2)}"
+
+
+def _off(row: ThrottleRow) -> str:
+    return f"{row.seen / row.asked - 1:+.2%}{STAR if row.foreign > FOREIGN_LIMIT else ''}"
+
+
 def _order(flood: str) -> int:
     return [one.name for one in FLOODS].index(flood)
 
@@ -209,7 +250,8 @@ def header(result: Result) -> str:
 
 def noise(result: Result) -> str:
     """Say when the machine was not quiet; empty when it was."""
-    shares = [row.middle("foreign") for row in result.rows] + [row.foreign for row in result.delays]
+    shares = [row.middle("foreign") for row in result.rows]
+    shares += [row.foreign for rows in (result.delays, result.throttles, result.crowds) for row in rows]
     disturbed = sum(1 for share in shares if share > FOREIGN_LIMIT)
     if not disturbed:
         return ""
@@ -227,5 +269,12 @@ def whole(result: Result) -> str:
         memory_table(result.memory, "keep-alive connections"),
         memory_table(result.streams, "open streams"),
     ]
-    parts += [delay_table(result), flood_table(result), mint_table(result), bars_table(result), noise(result)]
+    parts += [
+        delay_table(result),
+        flood_table(result),
+        mint_table(result),
+        throttle_table(result),
+        bars_table(result),
+        noise(result),
+    ]
     return "\n\n".join(part for part in parts if part)

@@ -136,6 +136,40 @@ class MintRow:
 
 
 @dataclass(frozen=True)
+class ThrottleRow:
+    """The rate that a receiver was to get and the one that it got over ``seconds``, in bytes a second.
+
+    ``foreign`` as in :class:`Round`.
+    """
+
+    subject: str
+    protocol: str
+    asked: float
+    seen: float
+    seconds: float
+    foreign: float = 0.0
+
+
+@dataclass(frozen=True)
+class CrowdRow:
+    """What each of many throttled streams got, in bytes a second; resident bytes without and with them.
+
+    ``foreign`` as in :class:`Round`.
+    """
+
+    subject: str
+    protocol: str
+    streams: int
+    asked: float
+    least: float
+    middle: float
+    most: float
+    idle: int
+    held: int
+    foreign: float = 0.0
+
+
+@dataclass(frozen=True)
 class Skipped:
     """Who did not take part, in which workload, and why."""
 
@@ -171,6 +205,8 @@ class Result:
     streams: list[MemoryRow] = field(default_factory=list)
     floods: list[FloodRow] = field(default_factory=list)
     mints: list[MintRow] = field(default_factory=list)
+    throttles: list[ThrottleRow] = field(default_factory=list)
+    crowds: list[CrowdRow] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
 
     def row(self, workload: str, subject: str, rules: str = "") -> Row | None:

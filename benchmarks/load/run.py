@@ -3,10 +3,21 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from benchmarks.load import churn, client, floods, h2_client, h2load, handshakes, mint, rulesets, wrk
+from benchmarks.load import (
+    churn,
+    client,
+    floods,
+    h2_client,
+    h2load,
+    handshakes,
+    mint,
+    rulesets,
+    throttle,
+    wrk,
+)
 from benchmarks.load.handshakes import Handshakes
 from benchmarks.load.procs import Cores, NotReady, Usage, core_busy, usage
 from benchmarks.load.results import DelayRow, MemoryRow, Result, Round, Row, Shot, Skipped, quantile
@@ -15,7 +26,7 @@ from benchmarks.load.subjects import Subject
 from benchmarks.load.subjects.base import Running
 from benchmarks.load.subjects.misrule import Misrule
 from benchmarks.load.upstream import GRPC, HTTP1, HTTP2, HTTPS, Upstream
-from benchmarks.load.workloads import DELAYS, FLOODS, H2_STREAMS, MEMORY, MINT, AnyLoad, Workload
+from benchmarks.load.workloads import DELAYS, FLOODS, H2_STREAMS, MEMORY, MINT, THROTTLE, AnyLoad, Workload
 from benchmarks.load.wrk import Load
 
 HELD_CONNECTIONS: int = 1_000
@@ -133,6 +144,28 @@ class Bench:
                     self.result.mints += mint.measure(subject.name, entry.running.port, seconds, rounds)
                 except _REFUSALS as trouble:
                     self._skip(MINT, subject, str(trouble))
+
+    def throttle(self, seconds: float) -> None:
+        """Compare throttled rates asked for with those received, over so long; and hold a crowd."""
+        self.say(f"{THROTTLE}: rates received over {seconds:g} s, and {throttle.STREAMS} streams at once")
+        cores = frozenset({self.cores.proxy}), self.cores.rest
+        for subject in self.subjects:
+            if not isinstance(subject, Misrule):
+                continue
+            for protocol in throttle.PROTOCOLS:
+                self._started += 1
+                place = self.work / f"{self._started:03d}"
+                try:
+                    with throttle.staged(subject, place, *cores) as stage:
+                        meter = Meter(stage.pid, self.cores.proxy)
+                        crowd = throttle.measure_crowd(subject.name, stage, protocol, seconds)
+                        self.result.crowds.append(replace(crowd, foreign=meter.read().foreign))
+                        meter = Meter(stage.pid, self.cores.proxy)
+                        rates = throttle.measure_rates(subject.name, stage, protocol, seconds)
+                        foreign = meter.read().foreign
+                        self.result.throttles += [replace(row, foreign=foreign) for row in rates]
+                except _REFUSALS as trouble:
+                    self._skip(THROTTLE, subject, str(trouble))
 
     def delays(self, spent: float) -> None:
         """Compare delays asked for with those seen at one connection; ``spent`` seconds on each delay."""

@@ -81,12 +81,14 @@ DELAYS = "delays"
 H2_STREAMS = "h2-streams"
 FLOODS = "floods"
 MINT = "mint"
+THROTTLE = "throttle"
 ALONE: dict[str, str] = {
     MEMORY: HTTP1,
     DELAYS: HTTP1,
     H2_STREAMS: GRPC,
     FLOODS: HTTP2,
     MINT: HTTPS,
+    THROTTLE: "",  # it has an upstream of its own
 }  # without a load; their protocols
 NAMES: tuple[str, ...] = (*(workload.name for workload in WORKLOADS), *ALONE)
 

@@ -18,34 +18,6 @@ from tests.support.wait import eventually, pause
 from tests.support.wire import Message, Wire, get, request, response
 
 
-def _count(wire: Wire, size: int, begun: float) -> float:
-    """Read so many bytes of content; gives how long after ``begun`` the last of them came."""
-    wire.take(size)
-    return time.monotonic() - begun
-
-
-def test_the_rate_over_ten_seconds(proxy: Proxy) -> None:
-    """Never faster; and, whatever else the machine does, nearly as fast.  Length and chunks at once."""
-    proxy.put(rule("slow", {"throttle": "256KiB/s"}))
-    size = 10 * 256 * 1024
-
-    def length() -> float:
-        with Wire.to(proxy.address, timeout=30.0) as wire:
-            begun = time.monotonic()
-            wire.send(get(f"/bytes/{size}"))
-            assert wire.read_head().status == 200
-            return _count(wire, size, begun)
-
-    def chunked() -> float:
-        seen = ask("httpx", Call(f"{proxy.url}/chunked/{size}"))
-        assert (seen.length, seen.trouble) == (size, "")
-        return seen.seconds
-
-    with ThreadPoolExecutor() as pool:
-        took = [one.result() for one in [pool.submit(length), pool.submit(chunked)]]
-    assert all(10.0 <= one < 12.0 for one in took), took
-
-
 @pytest.mark.parametrize("client", ["curl", "node"])
 def test_clients_get_the_same_slowly(proxy: Proxy, client: str) -> None:
     proxy.put(rule("slow", {"throttle": "200KB/s"}))

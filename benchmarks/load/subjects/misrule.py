@@ -93,6 +93,11 @@ class Misrule(Subject):
     def version(self) -> str:
         return self._run("--version").stdout.strip()
 
+    def command_of(self, config: Path, rules: Path) -> Command:
+        """Say how to start it with a configuration and rules that are written already."""
+        run = [sys.executable, "-m", "proxy", "run", "--config", str(config), "--rules", str(rules)]
+        return Command(run, self._environment())
+
     def command(self, work: Path, port: int, upstream: Upstream, rules: RuleSet) -> Command:
         written = work / "rules.json"
         written.write_text(document(rules))
