@@ -59,17 +59,19 @@ def mint(
     key: KeyType = "ecdsa",
     now: float | None = None,
     usage: Usage = "server",
+    life: float = LIFE,
 ) -> Leaf:
     """Make a leaf for a host name (also a wildcard), an IP address or, for clients, a URI.
 
-    ``now`` is in seconds of the epoch.  RSA keys, which take 100 ms to make, are shared by all leaves of an
-    authority; others are made for each leaf.  Raises CertError for what is no name.
+    ``now`` is in seconds of the epoch, ``life`` the seconds for which a sound leaf is good.  RSA keys, which
+    take 100 ms to make, are shared by all leaves of an authority; others are made for each leaf.  Raises
+    CertError for what is no name.
     """
     now = time.time() if now is None else now
     name = names.canonical(name)
     private = _key(authority, flavour, key)
     chain = authority.chain(flavour.kind, now)
-    begin, end, renew = _validity(flavour, now)
+    begin, end, renew = _validity(flavour, now, life)
     if chain.issuer.not_after > now:
         end = min(end, chain.issuer.not_after)
     builder = x509.CertificateBuilder().serial_number(x509.random_serial_number())
@@ -104,7 +106,7 @@ def _key(authority: Authority, flavour: Flavour, key: KeyType) -> _PrivateKey:
     return authority.rsa_key(RSA_BITS) if key == "rsa" else ec.generate_private_key(ec.SECP256R1())
 
 
-def _validity(flavour: Flavour, now: float) -> tuple[float, float, float]:
+def _validity(flavour: Flavour, now: float, life: float) -> tuple[float, float, float]:
     """Say when a leaf begins, ends and is to be replaced."""
     if flavour.kind == "expired":
         return now - DAY - _PAST, now - DAY, now + LIFE
@@ -113,7 +115,7 @@ def _validity(flavour: Flavour, now: float) -> tuple[float, float, float]:
     if flavour.kind == "expires_in":
         left = flavour.expires_in
         return now - _SKEW, math.ceil(now + left), now + max(min(left * _FRESH, LIFE), _LEAST)
-    return now - _SKEW, now + LIFE, now + LIFE - RENEWED_BEFORE
+    return now - _SKEW, now + life, now + life - RENEWED_BEFORE * (life / LIFE)
 
 
 def _told(name: str, flavour: Flavour) -> str:
