@@ -20,7 +20,9 @@ COMMANDS: Final[dict[str, str]] = {
     "stop": "proxy.cli.switch:stop",
     "resume": "proxy.cli.switch:resume",
     "drain": "proxy.cli.switch:drain",
+    "ready": "proxy.cli.ready:ready",
     "certs": "proxy.cli.certs:certs",
+    "injector": "proxy.cli.injector:injector",
     "schema": "proxy.cli.schema:schema",
     "demo": "proxy.cli.demo:demo",
 }

@@ -36,7 +36,7 @@ LABELS: Final[dict[str, str]] = {
     "verdict": "admitted or refused",
     "layer": "file or admin",
     "resumed": "true or false",
-    "result": "success or failure",
+    "result": "success or failure; of a review: injected, left, refused or failed",
     "version": "version of the program",
     "python": "version of Python",
     "build": "compiled or interpreted",
@@ -216,6 +216,29 @@ LOG_DROPPED: Final = Metric(
 INTERNAL_ERRORS: Final = Metric("misrule_internal_errors", COUNTER, "Errors of our own making.")
 BUILD: Final = Metric("misrule_build_info", GAUGE, "Always 1; what runs.", ("version", "python", "build"))
 START_TIME: Final = Metric("misrule_start_time_seconds", GAUGE, "When the proxy started, as unix time.")
+
+REVIEWS: Final = Metric(
+    "misrule_injector_reviews", COUNTER, "Admission reviews that were answered, by result.", ("result",)
+)
+REVIEW_WARNINGS: Final = Metric(
+    "misrule_injector_warnings", COUNTER, "Warnings to those who made pods: annotations that cannot be."
+)
+INJECTOR_CERTIFICATES: Final = Metric(
+    "misrule_injector_certificates", COUNTER, "Certificates for itself that this injector has made."
+)
+INJECTOR_CERTIFICATE_END: Final = Metric(
+    "misrule_injector_certificate_expiry_timestamp_seconds",
+    GAUGE,
+    "When the certificate that is shown expires, as unix time; 0: there is none yet.",
+)
+
+# What `misrule injector` shows; all others are the proxy's.
+OF_INJECTOR: Final[tuple[Metric, ...]] = (
+    REVIEWS,
+    REVIEW_WARNINGS,
+    INJECTOR_CERTIFICATES,
+    INJECTOR_CERTIFICATE_END,
+)
 
 METRICS: Final[tuple[Metric, ...]] = (
     REQUESTS,

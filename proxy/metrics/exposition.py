@@ -3,35 +3,28 @@
 prometheus-client writes the two formats; its own counters (locks, label look-ups) stay out of the path.
 """
 
-import asyncio
 import platform
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from prometheus_client import ProcessCollector
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-)
-from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric as Family
-from prometheus_client.registry import Collector, CollectorRegistry
+from prometheus_client.registry import Collector
 
 from proxy.metrics import catalogue
 from proxy.metrics.calls import CallCells, CallTable
-from proxy.metrics.catalogue import OTHER, RULE_SERIES, Metric
-from proxy.metrics.cells import BOUNDS, Histogram, RouteCells, WorkerCells
+from proxy.metrics.catalogue import OTHER, RULE_SERIES
+from proxy.metrics.cells import Histogram, RouteCells, WorkerCells
+from proxy.metrics.families import Row, render
+from proxy.metrics.families import counter as _counter
+from proxy.metrics.families import gauge as _gauge
+from proxy.metrics.families import histogram as _histogram
 from proxy.metrics.reloads import Reloads
 from rules import phases
 from rules.breakers.figures import STATES
 from rules.compiled import CompiledRule
 from rules.snapshot import Snapshot
 
-_LE: Final[tuple[str, ...]] = (*map(str, BOUNDS), "+Inf")  # as Go and prometheus-client write them
-
-Row = tuple[Sequence[str], float]  # values of the labels, value
 Injections = dict[tuple[str, str, str], int]  # rule, fault, phase
 Counts = dict[tuple[str, str], int]  # rule, another label
 
@@ -74,46 +67,7 @@ class Exposition(Collector):
 
         The figures are read at once, on the loop that writes them; the text is made in a thread.
         """
-        encode, content_type = choose_encoder(accept)
-        collected = _Collected(list(self.collect()))
-        return await asyncio.to_thread(encode, collected), content_type
-
-
-class _Collected(CollectorRegistry):
-    """Families that were collected already, in the form that the encoders take."""
-
-    def __init__(self, families: list[Family]) -> None:
-        super().__init__(auto_describe=False)
-        self._families = families
-
-    def collect(self) -> Iterable[Family]:
-        return self._families
-
-
-def _counter(metric: Metric, rows: Iterable[Row]) -> Family:
-    family = CounterMetricFamily(metric.name, metric.text, labels=metric.labels)
-    for labels, value in rows:
-        family.add_metric(labels, value)
-    return family
-
-
-def _gauge(metric: Metric, rows: Iterable[Row]) -> Family:
-    family = GaugeMetricFamily(metric.name, metric.text, labels=metric.labels)
-    for labels, value in rows:
-        family.add_metric(labels, value)
-    return family
-
-
-def _histogram(metric: Metric, rows: Iterable[tuple[Sequence[str], list[int], float]]) -> Family:
-    family = HistogramMetricFamily(metric.name, metric.text, labels=metric.labels)
-    for labels, counts, total in rows:
-        below = 0
-        buckets: list[tuple[str, float]] = []
-        for bound, count in zip(_LE, counts, strict=True):
-            below += count
-            buckets.append((bound, below))
-        family.add_metric(labels, buckets, total)
-    return family
+        return await render(list(self.collect()), accept)
 
 
 def without_injection(cells: RouteCells) -> tuple[list[int], float]:

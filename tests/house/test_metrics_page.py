@@ -20,7 +20,10 @@ def exposed(metric: catalogue.Metric) -> str:
 def test_the_page_lists_exactly_the_catalogue_with_its_labels() -> None:
     rows = re.findall(r"^\| `(misrule_\w+)` \| (\w+) \| ([^|]*) \|", page(), re.MULTILINE)
     written = {(name, kind, tuple(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
-    assert written == {(exposed(metric), metric.kind, metric.labels) for metric in catalogue.METRICS}
+    assert written == {
+        (exposed(metric), metric.kind, metric.labels)
+        for metric in (*catalogue.METRICS, *catalogue.OF_INJECTOR)
+    }
 
 
 def test_every_label_and_every_failure_is_named() -> None:

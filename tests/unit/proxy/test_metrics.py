@@ -6,7 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from proxy.metrics import catalogue
 from proxy.metrics.calls import BAD_STATUS, NO_STATUS
-from proxy.metrics.catalogue import COUNTER, LABELS, METRICS, OTHER, RULE_SERIES, code_label
+from proxy.metrics.catalogue import COUNTER, LABELS, METRICS, OF_INJECTOR, OTHER, RULE_SERIES, code_label
 from proxy.metrics.cells import EndpointCells, ListenerCells, UpstreamCells, WorkerCells
 from proxy.metrics.exposition import Exposition, Sources
 from proxy.metrics.reloads import Reloads
@@ -80,10 +80,11 @@ async def test_each_metric_of_the_catalogue_is_there_with_its_type(scraped: Scra
 
 def test_the_catalogue_is_consistent() -> None:
     constants = [value for value in vars(catalogue).values() if isinstance(value, catalogue.Metric)]
-    assert sorted(metric.name for metric in constants) == sorted(metric.name for metric in METRICS)
-    assert len({metric.name for metric in METRICS}) == len(METRICS)
-    assert {label for metric in METRICS for label in metric.labels} == set(LABELS)
-    assert all(metric.text.endswith(".") and "total" not in metric.name for metric in METRICS)
+    every = (*METRICS, *OF_INJECTOR)
+    assert sorted(metric.name for metric in constants) == sorted(metric.name for metric in every)
+    assert len({metric.name for metric in every}) == len(every)
+    assert {label for metric in every for label in metric.labels} == set(LABELS)
+    assert all(metric.text.endswith(".") and "total" not in metric.name for metric in every)
 
 
 async def test_requests_by_status_and_the_bytes_they_moved(scraped: Scraped) -> None:
