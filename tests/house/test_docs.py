@@ -17,6 +17,8 @@ from proxy.config.read import parse as parse_config
 from rules.parse import parse_rules
 from tests.house import ROOT, relative
 from tests.house.markdown import anchors, fences, links, pages
+from tests.support import kubernetes
+from tests.support.manifests import check_all, load
 
 PAGES = pages()
 
@@ -58,7 +60,9 @@ def as_rules(text: str) -> str:
 
 @pytest.mark.parametrize(("place", "text"), list(examples("yaml")), ids=lambda value: value[:60])
 def test_every_yaml_example_is_accepted(place: str, text: str) -> None:
-    if re.search(r"^(listeners|upstreams|admin):", text, re.MULTILINE):
+    if re.search(r"^apiVersion:", text, re.MULTILINE):
+        check_all(load(text), kubernetes.versions()[-1])
+    elif re.search(r"^(listeners|upstreams|admin):", text, re.MULTILINE):
         parse_config(text.encode(), place)
     else:
         assert parse_rules(as_rules(text).encode(), place)
