@@ -8,16 +8,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from proxy.captured import CapturingDoor
 from proxy.changes import Changes
-from proxy.config import Config, ListenerConfig, RouteConfig, UpstreamConfig, split_address
+from proxy.config import Config, ListenerConfig, UpstreamConfig, split_address
+from proxy.config.addresses import WILDCARDS
 from proxy.dns.naming import Naming
 from proxy.events import Events
 from proxy.history import take_up
 from proxy.life import Life, dump
-from proxy.listener import AUTO, TERMINATE, TLS_MODES, Listener, Route, Target
-from proxy.listener import PROTOCOLS as LISTENER_PROTOCOLS
+from proxy.listener import AUTO, TERMINATE, Listener
+from proxy.listeners import make_listener
 from proxy.logs import Log
-from proxy.metrics.cells import ListenerCells, UpstreamCells
+from proxy.metrics.cells import UpstreamCells
 from proxy.net import sockets
 from proxy.net.timers import LoopTimers
 from proxy.path.accept import Door
@@ -26,7 +28,6 @@ from proxy.schedules import Schedules
 from proxy.state import StateError
 from proxy.upstreams import make_upstream
 from proxy.worker import SWEEP_EVERY, Worker
-from rules.matchers import compile_text
 from rules.snapshot import Snapshot
 from rules.store import Refusal, Store
 from rules.text import RulesError
@@ -71,6 +72,7 @@ class App:
         self._naming: Naming
         self._identities: Any = None  # proxy.identities.Identities, imported only where there is TLS
         self._looker: asyncio.TimerHandle | None = None
+        self._own_ports: set[int] = set()  # on which something of this proxy listens
         self.changes: Changes = Changes(self.store, self.install, self.log)
         self.reloader: Reloader = Reloader(config.rules, self.changes, self.log)
 
@@ -106,6 +108,7 @@ class App:
         gc.collect()
         gc.freeze()  # what was made so far stays: the collector need not walk it again
         gc.set_threshold(_COLLECT_AFTER, 20, 50)
+        self._own_ports.update(port for one in self.addresses.values() if (port := split_address(one)[1]) > 0)
         self.listening = True
         self.log.event("info", "ready", message=self._ready_line())
 
@@ -268,7 +271,8 @@ class App:
     async def _open(self, config: ListenerConfig) -> None:
         """Open one listener."""
         listener = self._listener(config)
-        door = Door(self.worker, listener)
+        captures = config.capture == "redirect"
+        door: Any = (CapturingDoor if captures else Door)(self.worker, listener)
         loop = self.worker.loop
         try:
             if config.address.startswith("unix:"):
@@ -280,7 +284,10 @@ class App:
                 self._sockets.append(path)
                 self.addresses[config.name] = config.address
             else:
-                bound = sockets.bind(*split_address(config.address))
+                host, port = split_address(config.address)
+                # Who was redirected on this machine arrives at 127.0.0.1 or ::1, whatever it has dialled.
+                both = captures and host in WILDCARDS
+                bound = sockets.bind_both(port) if both else sockets.bind(host, port)
                 if config.timeouts.keepalive is not None:
                     sockets.keep_alive(bound, config.timeouts.keepalive)
                 server = await loop.create_server(door.protocol, sock=bound, backlog=_BACKLOG)
@@ -294,46 +301,11 @@ class App:
 
     def _listener(self, config: ListenerConfig) -> Listener:
         """Make the running form of a listener."""
-        cells = ListenerCells(config.name)
-        self.worker.cells.listeners.append(cells)
-        made = Listener(
-            config.name,
-            cells,
-            self.worker.cells.route(config.name, ""),
-            [self._route(config.name, route) for route in config.routes],
-            config.trusted_hops,
-            config.limits.head_size,
-            config.limits.headers,
-            config.limits.connections,
-            config.limits.drain,
-            config.timeouts.head,
-            config.timeouts.idle,
-            config.timeouts.drain,
-            config.limits.streams,
-            LISTENER_PROTOCOLS[config.protocol],
-        )
-        made.tls_mode = TLS_MODES[config.tls.mode]
-        made.handshake_timeout = config.timeouts.handshake
-        made.tells_certificates = config.tls.forward_client_certificate
+        made = make_listener(config, self.worker, self._own_ports)
         if made.tls_mode in (TERMINATE, AUTO):
             what = f"listener {config.name}"
             made.keeper = _or_not_start(what, lambda: self._identities.listener(config))
         return made
-
-    def _route(self, listener: str, config: RouteConfig) -> Route:
-        """Make the running form of a route."""
-        match = config.match
-        targets = [
-            Target(self.worker.upstreams[name], weight, self.worker.cells.route(listener, name))
-            for name, weight in config.targets
-        ]
-        headers = [(name.encode(), compile_text(text)) for name, text in match.headers]
-        return Route(
-            None if match.host is None else compile_text(match.host, fold=True),
-            None if match.path is None else compile_text(match.path),
-            headers,
-            targets,
-        )
 
     # --- the rules in force
 

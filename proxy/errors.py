@@ -48,6 +48,13 @@ CONNECT_TIMEOUT: Final = Failure(
 CONNECT_UNREACHABLE: Final = Failure(
     "connect_unreachable", 502, "destination_ip_unroutable", "upstream is unreachable", _UNAVAILABLE
 )
+CAPTURE_LOOP: Final = Failure(
+    "capture_loop",
+    502,
+    "proxy_loop_detected",
+    "this proxy's own connection was redirected to it: its user is not exempt",
+    _UNAVAILABLE,
+)
 NO_HEALTHY_UPSTREAM: Final = Failure(
     "no_healthy_upstream", 503, "destination_unavailable", "no healthy upstream", _UNAVAILABLE
 )
@@ -180,6 +187,7 @@ ALL: Final[tuple[Failure, ...]] = (
     CONNECT_REFUSED,
     CONNECT_TIMEOUT,
     CONNECT_UNREACHABLE,
+    CAPTURE_LOOP,
     NO_HEALTHY_UPSTREAM,
     DNS_ERROR,
     DNS_NXDOMAIN,
@@ -236,6 +244,15 @@ HANDSHAKES: Final[dict[str, str]] = {
     TLS_CLIENT_CERTIFICATE: "the client's certificate is missing, or not one that we trust",
     TLS_NO_CERTIFICATE: "we have no certificate for the name that the client asked for",
     TLS_PROTOCOL: "the client broke the protocol",
+}
+
+# Connections that a capturing listener refuses before anything of them is read.
+NOT_REDIRECTED: Final = "not_redirected"
+OWN_ADDRESS: Final = "own_address"
+
+CAPTURES: Final[dict[str, str]] = {
+    NOT_REDIRECTED: "made to the listener itself: it would be its own upstream",
+    OWN_ADDRESS: "dialled was another port on which this proxy itself listens",
 }
 
 TIMEOUTS: Final = frozenset({CONNECT_TIMEOUT.kind, RESPONSE_TIMEOUT.kind, UPSTREAM_IDLE.kind})

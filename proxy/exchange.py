@@ -295,7 +295,8 @@ class Exchange:
     request_id: bytes = b""
     target: Upstream | None = None
     endpoint: Endpoint | None = None
-    aside: Endpoint | None = None  # where a fault sends it instead of any address of its upstream
+    aside: Endpoint | None = None  # where it goes instead of any address of its upstream, by a fault or
+    dialled: str = ""  # because its client has dialled just that address, and was captured
     plan: Plan | None = None
     late_plans: list[Plan] | None = None  # of rules that came while this was open (on: open)
     facts: Facts | None = None

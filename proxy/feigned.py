@@ -72,4 +72,4 @@ def connection(ex: Exchange, action: FailToConnect) -> Action:
 
 def _all_tries(target: Upstream) -> float:
     """Give the seconds until each address was waited for in turn, as often as it is configured."""
-    return target.connect_timeout * (len(target.usable) * (1 + target.attempts))
+    return target.connect_timeout * (max(1, len(target.usable)) * (1 + target.attempts))

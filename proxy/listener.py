@@ -9,6 +9,7 @@ from proxy.net.identity import Keeper
 from proxy.net.pool import Upstream
 from proxy.wire.h1_head import Head
 from rules.matchers import Matcher
+from rules.reading import Network, address
 
 # What a listener speaks.
 SNIFFED: Final = 0  # HTTP/1.1, and HTTP/2 where a client begins with its preface
@@ -49,10 +50,39 @@ class Target:
         self.current: int = 0
 
 
+class Capture:
+    """What only a listener with captured clients needs.  Times are seconds."""
+
+    def __init__(self, sniff_timeout: float, opaque_ports: frozenset[int], own_ports: set[int]) -> None:
+        self.sniff_timeout: float = sniff_timeout  # what has said nothing until then is passed on unread
+        self.opaque_ports: frozenset[int] = opaque_ports  # who dials these is passed on unread at once
+        self.own_ports: set[int] = own_ports  # on which this proxy itself listens
+
+
+NO_CAPTURE: Final = Capture(1.0, frozenset(), set())
+
+
+class Reach:
+    """Which dialled addresses a route is for, of captured clients; empty conditions hold for all."""
+
+    __slots__ = ("networks", "ports")
+
+    def __init__(self, ports: list[tuple[int, int]], networks: list[Network]) -> None:
+        self.ports: list[tuple[int, int]] = ports  # first and last
+        self.networks: list[Network] = networks
+
+    def covers(self, host: str, port: int) -> bool:
+        """Tell whether an address is among them."""
+        number = address(host)
+        return (not self.ports or any(first <= port <= last for first, last in self.ports)) and (
+            not self.networks or any(network.holds(number) for network in self.networks)
+        )
+
+
 class Route:
     """Which requests go where; absent conditions (None) hold for all."""
 
-    __slots__ = ("headers", "host", "path", "targets")
+    __slots__ = ("headers", "host", "path", "reach", "targets")
 
     def __init__(
         self,
@@ -65,6 +95,7 @@ class Route:
         self.path: Matcher | None = path
         self.headers: list[tuple[bytes, Matcher]] = headers
         self.targets: list[Target] = targets
+        self.reach: Reach | None = None  # looked at once for each captured connection
 
     def matches(self, head: Head) -> bool:
         """Tell whether this request is for this route."""
@@ -149,6 +180,11 @@ class Listener:
         self.handshake_timeout: float = 10.0
         self.max_streams: int = max_streams  # exchanges at once on one connection of HTTP/2
         self.protocol: int = protocol
+        self.capture: Capture = NO_CAPTURE
+
+    def routes_to(self, host: str, port: int) -> list[Route]:
+        """Give the routes that are for a dialled address."""
+        return [route for route in self.routes if route.reach is None or route.reach.covers(host, port)]
 
     def route(self, head: Head) -> Target | None:
         """Find where a request goes: the first route that matches; None: nowhere."""

@@ -274,36 +274,37 @@ class Log:
         outcome: str,
         request_id: bytes,
         injected: list[str],
+        dialled: str = "",
     ) -> None:
         """Log one exchange.
 
         ``started`` is unix time; ``path`` comes without the query (queries carry secrets); ``ms`` is the
         whole duration and ``ms_own`` the same less what was injected; ``status`` is 0 when no
-        answer was sent; ``injected`` names what acted, each as ``rule/fault``.
+        answer was sent; ``injected`` names what acted, each as ``rule/fault``; ``dialled`` is the
+        address that a captured client was on its way to.
         Writes nothing with ``access: none``.
         """
-        if not self._lines_injected:
-            return
-        self._put(
-            {
-                "time": self._stamps.text(started),
-                "event": "access",
-                "listener": listener,
-                "client": client,
-                "method": method.decode("latin-1"),
-                "host": host.decode("latin-1"),
-                "path": path.decode("latin-1"),
-                "status": status,
-                "upstream": upstream,
-                "bytes_in": bytes_in,
-                "bytes_out": bytes_out,
-                "ms": round(ms, 3),
-                "ms_own": round(ms_own, 3),
-                "outcome": outcome,
-                "request_id": request_id.decode("latin-1"),
-                "injected": injected,
-            }
-        )
+        if self._lines_injected:
+            self._put(
+                {
+                    "time": self._stamps.text(started),
+                    "event": "access",
+                    "listener": listener,
+                    "client": client,
+                    "method": method.decode("latin-1"),
+                    "host": host.decode("latin-1"),
+                    "path": path.decode("latin-1"),
+                    "status": status,
+                    **_where(upstream, dialled),
+                    "bytes_in": bytes_in,
+                    "bytes_out": bytes_out,
+                    "ms": round(ms, 3),
+                    "ms_own": round(ms_own, 3),
+                    "outcome": outcome,
+                    "request_id": request_id.decode("latin-1"),
+                    "injected": injected,
+                }
+            )
 
     def flush(self, timeout: float = 1.0) -> bool:
         """Wait until all lines are out, at most so many seconds; True when they are."""
@@ -389,3 +390,7 @@ class Stamps:
 def timestamp(moment: float) -> str:
     """Write a unix time as RFC 3339 in UTC with milliseconds."""
     return Stamps().text(moment)
+
+
+def _where(upstream: str, dialled: str) -> dict[str, str]:
+    return {"upstream": upstream, "dialled": dialled} if dialled else {"upstream": upstream}

@@ -3,6 +3,7 @@
 from proxy.admin.problem import Refusal
 from proxy.admin.types import ExplainRequest
 from proxy.config import Config, ListenerConfig, RouteConfig, split_address
+from proxy.config.addresses import ORIGINAL_DST
 from rules.facts import PROTOCOLS, Facts
 from rules.matchers import compile_text
 
@@ -75,12 +76,15 @@ def _upstream(facts: Facts, listener: ListenerConfig) -> str:
 
 def _hosts(upstream: str, config: Config) -> list[bytes]:
     known = config.upstreams.get(upstream)
-    hosts = [split_address(one) for one in known.addresses] if known is not None else []
+    addresses = known.addresses if known is not None else []
+    hosts = [split_address(one) for one in addresses if one != ORIGINAL_DST]
     return [host.rstrip(".").lower().encode() for host, port in hosts if port != -1]
 
 
 def _goes(route: RouteConfig, facts: Facts) -> bool:
     match = route.match
+    if match.port or match.destination:
+        return False  # nobody has dialled anything here
     if match.host is not None and not compile_text(match.host, fold=True).test(facts.host):
         return False
     if match.path is not None and not compile_text(match.path).test(facts.path):

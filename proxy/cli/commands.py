@@ -21,6 +21,7 @@ COMMANDS: Final[dict[str, str]] = {
     "resume": "proxy.cli.switch:resume",
     "drain": "proxy.cli.switch:drain",
     "ready": "proxy.cli.ready:ready",
+    "capture": "proxy.cli.capture:capture",
     "certs": "proxy.cli.certs:certs",
     "injector": "proxy.cli.injector:injector",
     "schema": "proxy.cli.schema:schema",

@@ -7,6 +7,11 @@ from typing import Final
 from rules.params import ALONE, BadValue, Context, Param, Schema, show
 
 WILDCARDS: Final = ("0.0.0.0", "::")
+
+# The address of an upstream whose connections go where each captured client has dialled, and the name of the
+# one that is there without being configured.  Envoy's word for it, after the socket option that tells.
+ORIGINAL_DST: Final = "original_dst"
+_PORTS: Final = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 _NAME: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_-]{1,63})*\.?")
 
 
@@ -76,6 +81,45 @@ class Address(Param[str]):
         host = "" if not self.listen else "?"
         pattern = rf"^(unix:/.+|(\[[0-9a-fA-F:.%]+\]|[^:/\[\]]+){host}:[0-9]{{1,5}})$"
         return {"type": "string", "pattern": pattern, "description": self.human}
+
+
+class UpstreamAddress(Address):
+    """Where to connect: an address, or the word for the one that each captured client has dialled."""
+
+    def __init__(self) -> None:
+        super().__init__(listen=False)
+
+    def parse(self, value: object, context: Context = ALONE) -> str:
+        """Read an address."""
+        return ORIGINAL_DST if value == ORIGINAL_DST else super().parse(value, context)
+
+    def schema(self) -> Schema:
+        """Describe it."""
+        return {"anyOf": [super().schema(), {"const": ORIGINAL_DST}]}
+
+
+class PortRange(Param[tuple[int, int]]):
+    """A port, or a range of them such as 8000-8010; read as first and last."""
+
+    human = "a port such as 443, or a range such as 8000-8010"
+
+    def parse(self, value: object, context: Context = ALONE) -> tuple[int, int]:
+        """Read a port or a range."""
+        text = str(value) if type(value) is int else value
+        found = _PORTS.fullmatch(text) if isinstance(text, str) else None
+        if found is None:
+            raise self.wrong(value)
+        first, last = int(found[1]), int(found[2] or found[1])
+        if not 1 <= first <= 65535 or not 1 <= last <= 65535:
+            raise BadValue(f"a port is a number from 1 to 65535, got {show(value)}")
+        if first > last:
+            raise BadValue(f"{show(value)} ends before it begins")
+        return first, last
+
+    def schema(self) -> Schema:
+        """Describe it."""
+        number = {"type": "integer", "minimum": 1, "maximum": 65535}
+        return {"anyOf": [number, {"type": "string", "pattern": "^[0-9]{1,5}(-[0-9]{1,5})?$"}]}
 
 
 class ResolverAddress(Param[str]):

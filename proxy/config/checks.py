@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from proxy.config.addresses import Address, collide, is_loopback
+from proxy.config.addresses import ORIGINAL_DST, Address, collide, is_loopback
 from proxy.config.options import AdminConfig, HealthConfig
 from rules.params import BadValue, Path, Trouble, nearest
 
 _LISTEN: Final = Address(listen=True)
 _CONNECT: Final = Address(listen=False)
+_ENDS: Final = frozenset({"terminate", "auto"})  # modes in which TLS ends at the listener
 _OF_REQUESTS: Final = frozenset({"http1", "http2"})  # protocols of upstreams that get requests
 
 
@@ -45,6 +46,7 @@ def cross_check(value: object) -> Findings:
     _check_upstreams(document, found)
     _check_tls(document, found)
     _check_tcp(document, found)
+    _check_capture(document, found)
     return found
 
 
@@ -115,11 +117,14 @@ def _check_routes(document: dict[str, Any], found: Findings) -> None:
         path: Path = ("listeners", number, "routes")
         for at, name in _targets(listener.get("routes")):
             used.add(name)
-            if isinstance(upstreams, dict) and name not in upstreams:
+            implied = name == ORIGINAL_DST and captures(listener)
+            if isinstance(upstreams, dict | None) and name not in known and not implied:
                 near = nearest(name, known)
                 hint = f'did you mean "{near}"?' if near else f"upstreams: {', '.join(known) or 'none'}"
                 found.wrong((*path, *at), f'there is no upstream "{name}"; {hint}')
         _check_order(listener.get("routes"), path, found)
+        if captures(listener):
+            used.add(ORIGINAL_DST)
     for name in known:
         if name not in used and isinstance(document.get("listeners"), list):
             found.warn(("upstreams", name), f'no route leads to the upstream "{name}"', at_key=True)
@@ -263,6 +268,74 @@ def _check_tcp_matches(path: Path, listener: dict[str, Any], named: bool, found:
                 )
             elif part in ("path", "headers"):
                 found.wrong((*path, number, "match", part), f"with protocol: tcp there is no {part}")
+
+
+def captures(listener: dict[str, Any]) -> bool:
+    """Whether the clients of a listener are on their way to other addresses."""
+    return listener.get("capture") == "redirect"
+
+
+_OF_CAPTURE: Final[tuple[Path, ...]] = (("opaque_ports",), ("timeouts", "sniff"))
+
+
+def _check_capture(document: dict[str, Any], found: Findings) -> None:
+    """Refuse what only captured clients have where there are none, and the other way round."""
+    dialled = set()
+    for name, upstream in _mapping(document.get("upstreams")).items():
+        if _check_dialled(name, _mapping(upstream), found):
+            dialled.add(name)
+    for number, listener in _items(document.get("listeners")):
+        if captures(listener):
+            _check_capturing(("listeners", number), listener, document, found)
+            continue
+        if "routes" not in listener:
+            found.wrong(
+                ("listeners", number), '"routes" is missing: only with capture: redirect none are needed'
+            )
+        for number_of_route, route in _items(listener.get("routes")):
+            for part in ("port", "destination"):
+                if part in _mapping(route.get("match")):
+                    text = (
+                        f"{part} is of the address that captured clients have dialled: use capture: redirect"
+                    )
+                    found.wrong(("listeners", number, "routes", number_of_route, "match", part), text)
+        for at, name in _targets(listener.get("routes")):
+            if name in dialled:
+                text = f'"{name}" goes where captured clients have dialled: use capture: redirect'
+                found.wrong(("listeners", number, "routes", *at), text)
+        for path in _OF_CAPTURE:
+            section = listener if len(path) == 1 else _mapping(listener.get(str(path[0])))
+            if path[-1] in section:
+                text = f"only captured clients have a use for {path[-1]}: add capture: redirect"
+                found.wrong(("listeners", number, *path), text)
+
+
+def _check_dialled(name: str, upstream: dict[str, Any], found: Findings) -> bool:
+    """Check an upstream that goes where clients have dialled; whether it is one."""
+    addresses = [raw for _, raw in _written_addresses(upstream.get("address"))]
+    if ORIGINAL_DST not in addresses:
+        if name == ORIGINAL_DST:
+            text = f"this name is for where captured clients have dialled: give it address: {ORIGINAL_DST}"
+            found.wrong(("upstreams", name, "address"), text)
+        return False
+    if len(addresses) > 1:
+        text = f"{ORIGINAL_DST} stands alone: each client goes to the one address that it has dialled"
+        found.wrong(("upstreams", name, "address"), text)
+    for key, why in (("health", "nobody knows which to check"), ("balance", "there is nothing to choose")):
+        if upstream.get(key) is not None:
+            found.wrong(("upstreams", name, key), f"its addresses are those that clients dial: {why}")
+    return True
+
+
+def _check_capturing(path: Path, listener: dict[str, Any], document: dict[str, Any], found: Findings) -> None:
+    if str(listener.get("address", "")).startswith("unix:"):
+        found.wrong((*path, "address"), "connections are redirected to a port: give host:port")
+    if _mapping(listener.get("tls")).get("mode", "terminate" if "tls" in listener else "none") not in _ENDS:
+        return
+    upstreams = _mapping(document.get("upstreams"))
+    if not _mapping(upstreams.get(ORIGINAL_DST)) or "tls" not in upstreams[ORIGINAL_DST]:
+        text = f"TLS ends here, and to {ORIGINAL_DST} it goes on in clear text: give that upstream tls"
+        found.warn((*path, "tls"), text)
 
 
 def _written_addresses(value: object) -> Iterator[tuple[Path, object]]:

@@ -5,9 +5,9 @@ Errors, JSON Schema and the checks of the command line come from the same object
 
 from typing import Any, Final
 
-from proxy.config.addresses import Address, ResolverAddress
+from proxy.config.addresses import Address, PortRange, ResolverAddress, UpstreamAddress
 from rules.http_params import StatusRange
-from rules.match_params import HEADERS, HOST_TEXT, PATH_TEXT
+from rules.match_params import HEADERS, HOST_TEXT, PATH_TEXT, Network
 from rules.params import (
     ALONE,
     BadValue,
@@ -127,10 +127,11 @@ ROUTE_UPSTREAMS: Final = Several("upstream", NAME)
 
 KINDS: Final[dict[str, Param[Any]]] = {
     "access": words("all", "injected", "none"),
-    "addresses": Several("address", CONNECT),
+    "addresses": Several("address", UpstreamAddress()),
     "authority": Text("a host, with its port where it has one", r"[A-Za-z0-9._:\[\]-]+", high=260),
     "balance": words("round_robin", "least_requests", "random"),
     "bool": Bool(),
+    "capture": words("none", "redirect"),
     "client_auth": words("none", "optional", "required"),
     "count": Integer(1, 1_000_000),
     "duration": Duration(low=0.001),
@@ -147,6 +148,8 @@ KINDS: Final[dict[str, Param[Any]]] = {
     "listener_protocol": words("auto", "http", "http1", "http2", "tcp"),
     "log_format": words("json", "text"),
     "name": NAME,
+    "networks": ListOf(Network(), single=True, low=1),
+    "ports": ListOf(PortRange(), single=True),
     "probing": Duration(low=1.0, high=32767.0),  # what Linux takes for TCP_KEEPIDLE
     "paths": ListOf(FILE, single=True),
     "resolvers": Resolvers(),

@@ -6,7 +6,7 @@ the value is written in a file (a key of ``proxy.config.kinds.KINDS``) and what 
 seconds, sizes are bytes.  A key that only a later version knows stands in the ``LATER`` of its section.
 """
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta, Struct
 
@@ -46,6 +46,11 @@ class Limits(Struct, frozen=True):
     streams: Annotated[int, option("count", "Most exchanges at once on one connection of HTTP/2")] = 100
 
 
+# Captured clients of these wait for their server's first word, so there is nothing to find out by waiting:
+# FTP, SSH, SMTP, POP3, IMAP, submission, MySQL.
+SERVER_FIRST: Final = tuple((port, port) for port in (21, 22, 25, 110, 143, 587, 3306))
+
+
 class ListenerTimeouts(Struct, frozen=True):
     """How long a listener waits for its clients."""
 
@@ -61,6 +66,10 @@ class ListenerTimeouts(Struct, frozen=True):
         float | None,
         option("probing", "After such a silence the kernel asks whether the client is there; absent: never"),
     ] = None
+    sniff: Annotated[
+        float,
+        option("duration", "Until a captured client has shown what it speaks; then it is passed on unread"),
+    ] = 1.0
 
 
 class RouteMatch(Struct, frozen=True):
@@ -71,11 +80,17 @@ class RouteMatch(Struct, frozen=True):
     headers: Annotated[
         tuple[tuple[str, Text], ...], option("header_texts", "Header fields by name; any value may match")
     ] = ()
+    port: Annotated[
+        tuple[tuple[int, int], ...], option("ports", "The port that a captured client has dialled")
+    ] = ()
+    destination: Annotated[
+        tuple[str, ...], option("networks", "The address that a captured client has dialled")
+    ] = ()
 
     @property
     def catches_all(self) -> bool:
         """Whether every request matches."""
-        return self.host is None and self.path is None and not self.headers
+        return self == RouteMatch()
 
 
 class RouteConfig(Struct, frozen=True):
@@ -120,13 +135,12 @@ class ListenerTls(Struct, frozen=True):
 class ListenerConfig(Struct, frozen=True):
     """One address where clients connect."""
 
-    LATER: ClassVar[dict[str, str]] = {
-        "capture": "captured traffic comes later",
-    }
-
     name: Annotated[str, option("name", "The name in rules, metrics and logs")]
     address: Annotated[str, option("listen", 'host:port, "[::1]:port" (quoted), :port or unix:/path')]
-    routes: Annotated[list[RouteConfig], sections(RouteConfig, "Where requests go, first match first")]
+    routes: Annotated[
+        list[RouteConfig],
+        sections(RouteConfig, "Where requests go, first match first; capture: redirect needs none"),
+    ] = []
     protocol: Annotated[
         str,
         option(
@@ -134,6 +148,17 @@ class ListenerConfig(Struct, frozen=True):
             "auto or http (either, found out by looking), http1 or http2 (only that), tcp (anything, unread)",
         ),
     ] = "auto"
+    capture: Annotated[
+        str,
+        option(
+            "capture",
+            "redirect: clients were on their way to other addresses, their upstreams; or none",
+        ),
+    ] = "none"
+    opaque_ports: Annotated[
+        tuple[tuple[int, int], ...],
+        option("ports", "Of captured clients: those that dial these ports are passed on unread at once"),
+    ] = SERVER_FIRST
     trusted_hops: Annotated[
         int, option("hops", "So many proxies in front are believed in x-forwarded-* headers")
     ] = 0
@@ -224,7 +249,11 @@ class UpstreamConfig(Struct, frozen=True, rename={"addresses": "address"}):
     name: str
     addresses: Annotated[
         list[str],
-        option("addresses", "host:port or unix:/path, or a list of them, or of {address, weight}"),
+        option(
+            "addresses",
+            "host:port or unix:/path, or a list of them, or of {address, weight}; or original_dst: where "
+            "captured clients have dialled",
+        ),
     ]
     weights: list[int] = []  # one for each of `addresses`
     protocol: Annotated[
@@ -312,7 +341,10 @@ class Config(Struct, frozen=True):
     }
 
     listeners: Annotated[list[ListenerConfig], sections(ListenerConfig, "Where clients connect")]
-    upstreams: Annotated[dict[str, UpstreamConfig], named(UpstreamConfig, "Where requests go, by name")]
+    upstreams: Annotated[
+        dict[str, UpstreamConfig],
+        named(UpstreamConfig, "Where requests go, by name; absent: only where captured clients have dialled"),
+    ] = {}
     rules: Annotated[
         list[str], option("paths", "Files or directories with rules, in order; relative to this file")
     ] = []

@@ -5,6 +5,7 @@ from typing import Any, Final, get_type_hints
 
 from msgspec import NODEFAULT, Meta, Struct, structs
 
+from proxy.config.addresses import ORIGINAL_DST
 from proxy.config.kinds import KINDS, NAME, ROUTE_UPSTREAMS
 from proxy.config.options import Config, HealthCheck, RouteConfig, RouteMatch, UpstreamConfig
 from rules.params import Duration, Integer, Param, Size
@@ -124,9 +125,24 @@ def _config(values: Values) -> Config:
         for key, value in values.items()
         if value is not None
     }
-    given["upstreams"] = {name: structs.replace(one, name=name) for name, one in given["upstreams"]}
+    named = given.get("upstreams", ())
+    given["upstreams"] = {name: structs.replace(one, name=name) for name, one in named}
     del given["version"]
-    return Config(**given)
+    return _with_dialled(Config(**given))
+
+
+def _with_dialled(config: Config) -> Config:
+    """Let all that no route of a capturing listener takes go where its client has dialled."""
+    last = RouteConfig(targets=((ORIGINAL_DST, 1),))
+    listeners = [
+        structs.replace(one, routes=[*one.routes, last])
+        if one.capture == "redirect" and not any(route.match.catches_all for route in one.routes)
+        else one
+        for one in config.listeners
+    ]
+    used = any(last in one.routes for one in listeners if one.capture == "redirect")
+    implied = {ORIGINAL_DST: UpstreamConfig(ORIGINAL_DST, [ORIGINAL_DST], [1])} if used else {}
+    return structs.replace(config, listeners=listeners, upstreams={**implied, **config.upstreams})
 
 
 ROUTE: Final[Record[RouteConfig]] = Record(

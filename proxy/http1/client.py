@@ -361,6 +361,7 @@ class ClientConnection(ClientLeg):
             "state": _STATES[self.state],
             "requests": self.intake.requests,
             "opened_with_version": self.intake.opened_version,
+            **self.intake.describe(),
         }
         if ex is not None:
             view["request_id"] = ex.request_id.decode("latin-1")

@@ -359,5 +359,6 @@ class ClientConnection(Carrier):
             "state": _STATES[self.state],
             "requests": self.intake.requests,
             "opened_with_version": self.intake.opened_version,
+            **self.intake.describe(),
             "streams": [side.describe() for side in list(self.streams)],
         }

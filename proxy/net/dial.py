@@ -9,6 +9,7 @@ from typing import Any, Final
 from proxy import errors
 from proxy.errors import Failure
 from proxy.net import sockets
+from proxy.net.dialled import Dialled
 from proxy.net.identity import Credentials, upstream_failure
 from proxy.net.pool import AUTO, Endpoint
 from proxy.net.tls import Handshake, TlsTransport
@@ -74,6 +75,8 @@ async def _connect(
     else:
         sock = await _race(loop, addresses, endpoint.port)
         connected = await loop.create_connection(made.protocol, sock=sock)
+    if isinstance(endpoint, Dialled):
+        endpoint.owner.made(connected[0])
     if endpoint.keepalive > 0.0:
         sockets.keep_alive(sockets.raw(connected[0]), endpoint.keepalive)
 

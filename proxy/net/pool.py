@@ -11,6 +11,7 @@ from typing import Final
 from mypy_extensions import mypyc_attr
 
 from proxy.metrics.cells import UpstreamCells
+from proxy.net import sockets
 from proxy.net.connection import Connection
 from proxy.net.identity import Credentials
 from proxy.net.names import Names, Told
@@ -64,6 +65,7 @@ class Endpoint:
         "number",
         "path",
         "port",
+        "protocol",
         "shared",
         "speaks",
         "weight",
@@ -78,6 +80,7 @@ class Endpoint:
         self.weight: int = weight
         self.names: Names | None = None  # who knows the addresses of `host`; None: it is an address
         self.credentials: Credentials | None = None  # with which it is spoken to over TLS
+        self.protocol: int = AUTO  # in which it alone is spoken to; AUTO: in that of its upstream
         self.speaks: int = AUTO  # over TLS: what it has chosen last, AUTO: that is not known yet
         self.current: int = 0  # state of the smooth weighted round robin
         self.active: int = 0  # exchanges under way
@@ -89,7 +92,7 @@ class Endpoint:
         """Give the address as it is configured."""
         if self.path:
             return f"unix:{self.path}"
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return sockets.address_text(self.host, self.port)
 
 
 class Upstream:

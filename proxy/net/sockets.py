@@ -17,6 +17,13 @@ _LINGER_ZERO: Final = struct.pack("ii", 1, 0)
 _SIOCOUTQ: Final = 0x5411
 _LINUX: Final = sys.platform == "linux"
 
+# linux/netfilter_ipv4.h and netfilter_ipv6/ip6_tables.h: one number, at two levels, for two structures.
+_SO_ORIGINAL_DST: Final = 80
+_SOL_IP: Final = 0
+_SOL_IPV6: Final = 41
+_SOCKADDR_IN: Final = struct.Struct("!2xH4s8x")
+_SOCKADDR_IN6: Final = struct.Struct("!2xH4x16s4x")
+
 # Of the enum in linux/tcp_states.h: states in which the peer has sent a FIN or the connection is gone.
 _GONE_STATES: Final = frozenset({7, 8, 9, 11})  # CLOSE, CLOSE_WAIT, LAST_ACK, CLOSING
 _RESET_STATES: Final = frozenset({7})  # CLOSE: no FIN of ours has been answered, for none was sent
@@ -34,6 +41,57 @@ def bind(host: str, port: int) -> socket.socket:
         bound.close()
         raise
     return bound
+
+
+def bind_both(port: int) -> socket.socket:
+    """Bind all addresses of both families; of IPv4 alone where the kernel has no IPv6."""
+    try:
+        bound = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+    except OSError:
+        return bind("0.0.0.0", port)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        bound.bind(("::", port))
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+def original_destination(sock: Any) -> tuple[str, int] | None:
+    """Give the address that a redirected client has dialled; None: there is no such thing.
+
+    A connection that was not redirected has none, or its own local address (where connections are tracked).
+    A client of IPv4 on a socket of both families is asked for at the level of IPv4.
+    """
+    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return None
+    try:
+        if sock.family == socket.AF_INET or "." in sock.getsockname()[0]:
+            found = sock.getsockopt(_SOL_IP, _SO_ORIGINAL_DST, _SOCKADDR_IN.size)
+            port, packed = _SOCKADDR_IN.unpack(found)
+            return socket.inet_ntop(socket.AF_INET, packed), port
+        found = sock.getsockopt(_SOL_IPV6, _SO_ORIGINAL_DST, _SOCKADDR_IN6.size)
+        port, packed = _SOCKADDR_IN6.unpack(found)
+        return socket.inet_ntop(socket.AF_INET6, packed), port
+    except (OSError, struct.error):
+        return None
+
+
+def address_text(host: str, port: int) -> str:
+    """Write an address as a configuration has it: brackets around IPv6."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def is_ours(host: str) -> bool:
+    """Tell whether an IP address is one of this machine's: only to those can one bind."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError:
+            return False
+    return True
 
 
 def keep_alive(sock: Any, seconds: float) -> None:
@@ -125,5 +183,4 @@ def name_of(peer: Any) -> str:
 
 def address_of(bound: socket.socket) -> str:
     """Write the address that a socket is bound to as ``host:port``."""
-    host, port = bound.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return address_text(*bound.getsockname()[:2])

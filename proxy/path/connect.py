@@ -10,6 +10,7 @@ from proxy.exchange import Exchange
 from proxy.http1.upstream import OpaqueConnection, UpstreamConnection
 from proxy.http2.upstream import UpstreamConnection as SharedConnection
 from proxy.net import dial
+from proxy.net.dialled import Dialled
 from proxy.net.identity import upstream_failure, words
 from proxy.net.pool import AUTO, HTTP1, HTTP2, TCP, Endpoint, Upstream, Waiter
 from proxy.net.tls import TlsTransport
@@ -51,7 +52,8 @@ def _find(ex: Exchange, target: Upstream, endpoint: Endpoint) -> bool:
             return False
         _open(ex.worker, target, endpoint, ex)
         return True
-    if target.protocol == HTTP2 or (target.protocol == AUTO and _shares(ex, endpoint)):
+    protocol = target.protocol if endpoint.protocol == AUTO else endpoint.protocol
+    if protocol == HTTP2 or (protocol == AUTO and _shares(ex, endpoint)):
         return _share(ex, target, endpoint)
     kept = target.take(endpoint)
     if kept is not None:
@@ -214,7 +216,9 @@ async def _dial(connection: "UpstreamConnection", ex: Exchange) -> None:
         if credentials is None:
             await dial.reach(loop, connection, endpoint, target.connect_timeout)
         else:
-            offer = TCP if ex.opaque else target.protocol
+            offer = target.protocol if endpoint.protocol == AUTO else endpoint.protocol
+            if ex.opaque:
+                offer = TCP
             transport = await dial.secure(loop, endpoint, credentials, target.connect_timeout, offer)
             if offer == AUTO and transport.chosen == "h2":
                 _ascend(connection, transport, ex)
@@ -244,7 +248,7 @@ async def _dial(connection: "UpstreamConnection", ex: Exchange) -> None:
 def _not_connected(ex: Exchange, endpoint: Endpoint, failure: Failure) -> None:
     """An address cannot be reached: nothing was sent, so the next one may be tried."""
     target = ex.target
-    if ex.aside is not None:
+    if ex.aside is not None and not isinstance(ex.aside, Dialled):
         end.fail(ex, failure)  # a fault has sent it there: no other address is meant
         return
     ex.tried |= 1 << endpoint.number
@@ -252,7 +256,7 @@ def _not_connected(ex: Exchange, endpoint: Endpoint, failure: Failure) -> None:
     if other is None and target is not None and ex.attempts < target.attempts:
         ex.attempts += 1
         ex.tried = 0
-        other = target.pick(0)
+        other = target.pick(0) if ex.aside is None else ex.aside
     if other is None:
         end.fail(ex, failure)
         return

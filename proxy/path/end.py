@@ -343,6 +343,7 @@ def _write_access(ex: Exchange, took: float) -> None:
         outcome,
         ex.request_id,
         ex.injected_by if ex.injected_by is not None else [],
+        ex.dialled,
     )
 
 

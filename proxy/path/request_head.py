@@ -43,6 +43,7 @@ class Intake:
         self.shown: bytes | None = None  # what upstreams are told of it; None: nothing
         # What this client speaks, a bit of rules.facts.
         self.protocol: int = TCP if listener.protocol == ONLY_TCP else HTTP1
+        self.dialled: str = ""  # the address that a captured client has dialled
         self.chosen: Target | None = None  # where this connection goes, where that is known before any byte
         self.requests: int = 0
         self.held: bool = False  # faults of the connection keep it from being read
@@ -76,6 +77,10 @@ class Intake:
         """Write the lines that all requests of this connection get."""
         scheme = forwarding.HTTPS if self.tls else forwarding.HTTP
         self.forward = forwarding.lines_for(self.source, self.protocol == HTTP2, scheme, self.shown or b"")
+
+    def describe(self) -> dict[str, str]:
+        """Give what only some connections have to be described by."""
+        return {"dialled": self.dialled} if self.dialled else {}
 
     def renew(self) -> None:
         """Take up the rules that are in force now."""

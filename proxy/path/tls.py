@@ -41,8 +41,8 @@ _HELD_BYTES: Final = 131072
 class Handshaking(Shaken):
     """A client's connection until its handshake is complete."""
 
-    def __init__(self, worker: Worker, listener: Listener) -> None:
-        super().__init__(worker, Intake(worker, listener))
+    def __init__(self, worker: Worker, listener: Listener, intake: Intake | None = None) -> None:
+        super().__init__(worker, Intake(worker, listener) if intake is None else intake)
         self.listener: Listener = listener
         self.ends_here = listener.keeper is not None
         self.reader: HelloReader = HelloReader()
@@ -206,7 +206,7 @@ class Handshaking(Shaken):
         sni = self.intake.sni
         if sni is not None:
             return sni.decode("latin-1").lower()
-        return sockets.name_of(self.raw.get_extra_info("sockname")) or "localhost"
+        return self.intake.dialled or sockets.name_of(self.raw.get_extra_info("sockname")) or "localhost"
 
     def _begin(self, handshake: Any) -> None:
         """Answer the ClientHello."""
@@ -375,6 +375,7 @@ class Handshaking(Shaken):
             "state": _STATES[self.state],
             "sni": intake.sni.decode("latin-1") if intake.sni is not None else None,
             "opened_with_version": intake.opened_version,
+            **intake.describe(),
         }
 
 

@@ -273,7 +273,6 @@ UPSTREAM = '"127.0.0.1:3000"'
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        (SMALL.replace(LISTENER, LISTENER + ", capture: redirect"), 'listeners[0].capture: "capture" is not'),
         (SMALL.replace("{address:", "{protocol: udp, address:"), "default.protocol: expected auto, http1,"),
         (
             SMALL.replace("{address:", "{health: {}, address:"),

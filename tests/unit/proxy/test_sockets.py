@@ -145,3 +145,35 @@ def test_silent_peers_are_asked_whether_they_are_there() -> None:
                 names = ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT")
                 found = [taken.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name in names]
                 assert found == [90, 30, 3]
+
+
+def test_all_addresses_of_both_versions_are_bound() -> None:
+    with sockets.bind_both(0) as bound:
+        bound.listen()
+        port = bound.getsockname()[1]
+        for host in ("127.0.0.1", "::1") if bound.family == socket.AF_INET6 else ("127.0.0.1",):
+            with socket.create_connection((host, port), 5.0):
+                accepted, peer = bound.accept()
+                assert sockets.name_of(peer) == host
+                # Nobody has redirected it: there is no such thing, or it is its own address.
+                assert sockets.original_destination(accepted) in (None, (host, port))
+                accepted.close()
+
+
+def test_only_connections_of_ip_can_have_been_redirected() -> None:
+    one, other = socket.socketpair()
+    assert sockets.original_destination(one) is None
+    assert sockets.original_destination(None) is None
+    one.close()
+    other.close()
+
+
+def test_our_own_addresses_are_known() -> None:
+    assert sockets.is_ours("127.0.0.1")
+    assert not sockets.is_ours("192.0.2.1")  # RFC 5737: of documentation
+    assert not sockets.is_ours("2001:db8::1")  # RFC 3849
+
+
+def test_addresses_are_written_as_in_a_configuration() -> None:
+    assert sockets.address_text("192.0.2.1", 80) == "192.0.2.1:80"
+    assert sockets.address_text("2001:db8::1", 80) == "[2001:db8::1]:80"
