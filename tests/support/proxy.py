@@ -4,7 +4,7 @@ import http.client
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,8 @@ class Proxy:
     """One running proxy.
 
     ``upstream`` is ``host:port``; or give ``config``, a whole bootstrap configuration in which the
-    admin endpoint is added.  ``rules`` are files or folders.
+    admin endpoint is added.  ``rules`` are files or folders.  ``around`` makes another command of its own:
+    one that runs it elsewhere.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Proxy:
         upstream_options: Mapping[str, Any] | None = None,
         access: str = "injected",
         env: Mapping[str, str] | None = None,
+        around: Callable[[list[str]], list[str]] | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         document: dict[str, Any] = dict(config or _simple(upstream, listener or {}, upstream_options or {}))
@@ -64,7 +66,7 @@ class Proxy:
         command = [*RUN, "--config", str(self.config)]
         for path in rules:
             command += ["--rules", str(path)]
-        self.process = Process(command, env)
+        self.process = Process(around(command) if around is not None else command, env)
         try:
             ready = str(self.process.wait_line(r"misrule ready: ([^\"]*)")[1])
         except BaseException:
