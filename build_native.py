@@ -190,7 +190,11 @@ def copy_sources() -> None:
     for old in [p for package in PACKAGES for p in (TARGET / package).rglob("*") if p.is_file()]:
         name = old.relative_to(TARGET).as_posix()
         module = name.split(".")[0] + ".py"
-        stale = {".py": module not in wanted, ".so": module not in compiled}
+        stale = {
+            ".py": module not in wanted,
+            ".so": module not in compiled,
+            ".yaml": not (ROOT / name).exists(),  # a directory of presets lists what is in it
+        }
         if stale.get(old.suffix, False):
             old.unlink()
     for package in PACKAGES:

@@ -1,6 +1,6 @@
 """Rule files on disk: which there are, whether they changed, what stands in them.
 
-A configured path is a file or a directory; of a directory the ``*.yaml``, ``*.yml`` and ``*.json``
+A configured path is a file, a directory or a preset; of a directory the ``*.yaml``, ``*.yml`` and ``*.json``
 count, by name, without hidden ones.  Kubernetes mounts a ConfigMap as links into ``..data``, itself a link
 that is swapped in one step to a new directory: following links at each look is all that takes.
 
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from rules.model import Place
+from rules.presets import located, missing
 from rules.text import MAX_SIZE, Problem
 
 SUFFIXES: Final = (".yaml", ".yml", ".json")
@@ -76,9 +77,11 @@ def look(paths: list[str]) -> Listing:
     """Find the rule files of the configured paths; never raises: a missing path is an error in its place."""
     files: list[Found] = []
     swaps: list[tuple[str, str]] = []
-    for path in paths:
+    for named in paths:
+        path = located(named)
         if not os.path.isdir(path):
-            files.append(_look_at(path))
+            wrong = missing(named)
+            files.append(Found(named, (), wrong) if wrong else _look_at(path))
             continue
         try:
             names = sorted(name for name in os.listdir(path) if is_rule_file(name))
@@ -164,7 +167,7 @@ def directories(paths: list[str]) -> list[str]:
     file is a link to another place, that place's directory as well.
     """
     wanted: dict[str, None] = {}
-    for path in paths:
+    for path in map(located, paths):
         home = path if os.path.isdir(path) else os.path.dirname(path) or "."
         real = os.path.dirname(os.path.realpath(path))
         wanted[os.path.abspath(home)] = None

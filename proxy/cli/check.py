@@ -16,6 +16,7 @@ from proxy.config import Config, parse
 from proxy.rulefiles import look, read_files
 from rules.model import Place, Rule
 from rules.parse import parse_rules
+from rules.presets import SCHEME
 from rules.text import Problem, RulesError, read
 
 STDIN: Final = "-"
@@ -99,7 +100,7 @@ def _check_config(source: str, data: bytes, report: Report) -> None:
     base = os.path.dirname(source)
     before = len(report.rules)
     for path in config.rules:
-        _check_path(os.path.join(base, path), report)
+        _check_path(path if path.startswith(SCHEME) else os.path.join(base, path), report)
     report.warnings += _strangers(report.rules[before:], config)
 
 

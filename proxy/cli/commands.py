@@ -24,6 +24,7 @@ COMMANDS: Final[dict[str, str]] = {
     "capture": "proxy.cli.capture:capture",
     "certs": "proxy.cli.certs:certs",
     "injector": "proxy.cli.injector:injector",
+    "presets": "proxy.cli.presets:presets",
     "schema": "proxy.cli.schema:schema",
     "demo": "proxy.cli.demo:demo",
 }

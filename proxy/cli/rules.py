@@ -12,6 +12,7 @@ from proxy.cli.problems import show_problems
 from proxy.cli.remote import Admin, Refused, admin_options, json_option
 from proxy.cli.versions import history, rollback
 from rules.difference import Difference, compare
+from rules.presets import located, missing
 
 STDIN = "-"
 
@@ -82,7 +83,9 @@ def _state(view: dict[str, Any]) -> str:
 @admin_options
 @json_option
 def apply(file: str, dry_run: bool, version: int | None, admin: Admin, as_json: bool) -> int:
-    """Put the rules of FILE (- is standard input) in the place of all rules of the admin layer.
+    """Put the rules of FILE in the place of all rules of the admin layer.
+
+    FILE may be - for standard input, or preset:NAME (`misrule presets` lists them).
 
     Rules of the proxy's own files stay, but for those of the same name, which they cover. The
     change is whole or not at all, and exchanges under way keep the rules they began with.
@@ -134,9 +137,11 @@ def _read(file: str) -> tuple[bytes, str]:
     """Read a document and name its source."""
     if file == STDIN:
         return sys.stdin.buffer.read(), "<stdin>"
+    if wrong := missing(file):
+        raise Failed(wrong)
     try:
-        with open(file, "rb") as opened:
-            return opened.read(), file
+        with open(located(file), "rb") as opened:
+            return opened.read(), located(file)
     except OSError as error:
         raise Failed(f"cannot read {file}: {reason(error)}") from None
 

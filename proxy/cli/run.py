@@ -1,13 +1,14 @@
 """``misrule run``: the proxy itself."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 from click.core import ParameterSource
 
 from proxy.cli.exits import FAILURE, Failed, Misused
+from rules.presets import SCHEME
 
 if TYPE_CHECKING:
     from proxy.config import Config
@@ -27,7 +28,7 @@ OPTIONS: Final[tuple[tuple[str, str, bool, str], ...]] = (
         True,
         "Where requests go: http://host:port, https://…, tcp://… Several: each in turn.",
     ),
-    ("rules", "PATH", True, "File or directory with rules; several: one after the other."),
+    ("rules", "PATH", True, "File or directory with rules, or preset:NAME; several: one after the other."),
     (
         "admin",
         "ADDRESS",
@@ -59,6 +60,20 @@ OPTIONS: Final[tuple[tuple[str, str, bool, str], ...]] = (
 VARIABLES: Final = {"token-file": "MISRULE_ADMIN_TOKEN_FILE"}
 
 
+class RulePath(click.Path):
+    """Paths that are separated by colons in the environment, where ``preset:NAME`` has one of its own."""
+
+    def split_envvar_value(self, rv: str) -> Sequence[str]:
+        """Split them, but for the colon behind ``preset``."""
+        found: list[str] = []
+        for part in super().split_envvar_value(rv):
+            if found and f"{found[-1]}:" == SCHEME:
+                found[-1] += f":{part}"
+            else:
+                found.append(part)
+        return found
+
+
 def variable(name: str) -> str:
     """Name the environment variable of an option."""
     return VARIABLES.get(name) or f"MISRULE_{name.upper().replace('-', '_')}"
@@ -73,7 +88,7 @@ def with_options(command: Callable[..., int]) -> Callable[..., int]:
             metavar=takes,
             multiple=several,
             default=None if several else "",
-            type=click.Path() if takes == "PATH" else str,  # MISRULE_RULES is split as $PATH is
+            type=RulePath() if takes == "PATH" else str,  # MISRULE_RULES is split as $PATH is
             help=f"{doc}  [{variable(name)}]",
         )
         command = option(command)

@@ -346,7 +346,8 @@ class Config(Struct, frozen=True):
         named(UpstreamConfig, "Where requests go, by name; absent: only where captured clients have dialled"),
     ] = {}
     rules: Annotated[
-        list[str], option("paths", "Files or directories with rules, in order; relative to this file")
+        list[str],
+        option("paths", "Files or directories with rules, or preset:NAME, in order; relative to this file"),
     ] = []
     admin: Annotated[AdminConfig | None, section(AdminConfig, "The admin endpoint; absent: none")] = None
     health: Annotated[HealthConfig | None, section(HealthConfig, "A listener for probes; absent: none")] = (

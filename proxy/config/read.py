@@ -10,6 +10,7 @@ from proxy.config.options import Config
 from proxy.config.tables import CONFIG
 from rules.model import Place
 from rules.params import BadValue, Trouble
+from rules.presets import SCHEME
 from rules.text import Document, Node, Problem, RulesError, path_text, read
 
 
@@ -58,7 +59,7 @@ def _problem(document: Document, trouble: Trouble) -> Problem:
 
 
 def _relative_to(base: str, config: Config) -> Config:
-    rules = [os.path.join(base, path) for path in config.rules]
+    rules = [path if path.startswith(SCHEME) else os.path.join(base, path) for path in config.rules]
     admin = config.admin
     if admin is not None and admin.token_file:
         admin = structs.replace(admin, token_file=os.path.join(base, admin.token_file))

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.databases import Postgres, Redis, redis_client
+from tests.support.presets import written
 from tests.support.proxy import Proxy, rule
 from tests.support.wait import eventually
 
@@ -204,6 +206,16 @@ def test_a_server_that_has_vanished(database: Proxy, postgres: Postgres) -> None
     assert real[0] == "ConnectionTimeout/ConnectionTimeout"
 
 
+def test_the_preset_slow_database(database: Proxy) -> None:
+    database.put(*written("slow-database"))
+    begun = time.monotonic()
+    with psycopg.connect(f"postgresql://postgres@{database.address}/postgres?sslmode=disable") as session:
+        assert time.monotonic() - begun >= 0.5
+        begun = time.monotonic()
+        assert session.execute("select repeat('x', 16384)").fetchone() == ("x" * 16_384,)
+        assert time.monotonic() - begun >= 0.8
+
+
 # --- Redis
 
 
@@ -292,3 +304,29 @@ def test_redis_that_has_vanished(cache: Proxy, caches: tuple[Redis, Proxy], when
             assert one.ping()
     assert seen[0] == seen[1]
     assert seen[0][0] == "TimeoutError/TimeoutError"
+
+
+def test_the_preset_black_hole(cache: Proxy) -> None:
+    with redis_client(cache.address) as client:
+        client.ping()
+        cache.put(*written("black-hole"))
+        assert raised(client.ping)[0] == "TimeoutError/TimeoutError"
+
+
+def test_the_preset_connection_resets(cache: Proxy) -> None:
+    with ExitStack() as open_ones:
+        clients = [open_ones.enter_context(redis_client(cache.address, 20.0)) for _ in range(10)]
+        for client in clients:
+            client.ping()
+        cache.put(*written("connection-resets"))
+        seen = [_outcome(client.ping) for client in clients]
+        assert sorted(set(seen)) == ["", "ConnectionError"]
+        assert seen.count("ConnectionError") == 2
+
+
+def _outcome(work: Callable[[], object]) -> str:
+    try:
+        work()
+    except Exception as error:
+        return type(error).__name__
+    return ""

@@ -1,16 +1,17 @@
-"""The presets: each file is read, holds one rule that is named like it, and does to a call what it says."""
-
-from pathlib import Path
+"""The presets: each file tells itself and holds rules that are named like it; HTTP/2's do what they say."""
 
 import pytest
 from h2.events import DataReceived, PingReceived, RemoteSettingsChanged
 from h2.settings import SettingCodes
 
+from rules.model import Rule
 from rules.parse import parse_rules
+from rules.presets import FOLDER, Preset, located, missing, names, preset, presets
+from tests.house import ROOT
 from tests.support.h2_stage import GRPC_OK, Http2Stage, Peer, message
 
-FOLDER = Path(__file__).parents[3] / "rules" / "presets"
-FILES = sorted(FOLDER.glob("*.yaml"))
+ALL = presets()
+PROTOCOLS = ("dns", "tls", "http1", "http2", "grpc", "websocket", "tcp")
 # https://github.com/grpc/grpc/blob/master/doc/negative-http2-interop-test-descriptions.md
 CASES = {
     "goaway", "rst_after_header", "rst_during_data", "rst_after_data", "ping", "max_streams",
@@ -20,15 +21,63 @@ BODY = message(bytes(314154))  # of 314159 bytes in all
 
 
 def test_every_case_has_its_file() -> None:
-    found = {path.stem for path in FILES if path.stem.startswith("http2-")}
+    found = {name for name in names() if name.startswith("http2-")}
     assert found == {f"http2-{case.replace('_', '-')}" for case in CASES}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_a_file_is_one_rule_of_its_name(path: Path) -> None:
-    (rule,) = parse_rules(path.read_bytes(), path.name)
-    assert rule.name == path.stem
-    assert rule.faults
+def rules_of(one: Preset) -> list[Rule]:
+    return parse_rules(one.text.encode(), one.path)
+
+
+@pytest.mark.parametrize("one", ALL, ids=lambda one: one.name)
+def test_a_file_tells_itself(one: Preset) -> None:
+    first, second, *rest = one.text.splitlines()
+    assert first == f"# {one.rehearses}."
+    assert len(one.rehearses) <= 75
+    assert second == f"# Protocols: {', '.join(one.protocols)}"
+    assert [name for name in PROTOCOLS if name in one.protocols] == list(one.protocols)
+    assert rest[0].startswith("# ")
+
+
+@pytest.mark.parametrize("one", ALL, ids=lambda one: one.name)
+def test_its_rules_are_named_like_it(one: Preset) -> None:
+    rules = rules_of(one)
+    assert [rule.name == one.name or rule.name.startswith(f"{one.name}-") for rule in rules] == [True] * len(
+        rules
+    )
+    assert all(rule.faults and rule.description for rule in rules)
+    assert len({rule.name for rule in rules}) == len(rules)
+
+
+@pytest.mark.parametrize("one", ALL, ids=lambda one: one.name)
+def test_it_names_the_protocols_that_its_rules_match(one: Preset) -> None:
+    """Where each rule names protocols; gRPC calls and WebSockets come by HTTP/1.1 or HTTP/2."""
+    matched = [rule.written.get("match", {}).get("protocol") for rule in rules_of(one)]
+    if all(matched):
+        named = {name for names in matched for name in names}
+        assert named - {"websocket"} <= set(one.protocols) | {"http2"}
+        assert set(one.protocols) - {"grpc", "websocket"} <= named
+
+
+@pytest.mark.parametrize("name", names())
+def test_each_is_run_by_a_test_with_a_real_client(name: str) -> None:
+    word = name.removeprefix("http2-")
+    tests = [
+        ROOT / "tests/e2e" / file
+        for file in ("test_presets.py", "test_tcp_databases.py", "grpc/test_presets.py")
+    ]
+    assert any(f'"{word}"' in file.read_text() for file in tests)
+
+
+def test_names_and_paths() -> None:
+    assert preset("retry-storm").path == located("preset:retry-storm")
+    assert located("preset:retry-storm") == str(FOLDER / "retry-storm.yaml")
+    assert located("rules/preset.yaml") == "rules/preset.yaml"
+    assert missing("preset:retry-storm") == missing("retry-storm") == ""
+    assert missing("preset:retri-storm") == 'there is no preset "retri-storm"; did you mean "retry-storm"?'
+    assert missing("preset:../../x").endswith("`misrule presets` lists them")
+    with pytest.raises(ValueError, match='there is no preset "x"'):
+        preset("x")
 
 
 async def called(name: str) -> tuple[Http2Stage, Peer, int]:
