@@ -44,10 +44,12 @@ def report(ex: Exchange) -> None:
     worker = ex.worker
     now = now_of(worker)
     failure = ex.failure
+    if failure is None and ex.opaque:
+        failure = ex.feigned  # there is no status by which to know
     trouble = NO_TROUBLE
     if failure is not None:
         trouble = TIMEOUT if failure.kind in errors.TIMEOUTS else RESET
-    elif ex.status == 0:
+    elif ex.status == 0 and not ex.opaque:
         trouble = RESET  # a fault of another rule let the client have no answer
     grpc_status = -1
     if ex.head.grpc and ex.status == 200:

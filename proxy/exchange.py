@@ -305,6 +305,7 @@ class Exchange:
     sent_at: float = 0.0  # when the request was complete at the upstream; 0: not yet
     injected: float = 0.0  # seconds that faults have added
     injected_by: list[str] | None = None  # "rule/fault" of what was done
+    feigned: Failure | None = None  # what a fault that has ended it looks like
     proofs: list[bytes] | None = None  # header lines for the answer
     body_open: bool = False  # the upstream takes the request's body
     body_held: int = 0  # how many faults hold the request's body back

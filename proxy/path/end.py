@@ -41,6 +41,7 @@ class PathEnding(CallEnding):
             ex.client.broken()
         else:
             ex.status = 0 if ex.opaque else answer.status
+            ex.feigned = errors.UPSTREAM_CLOSED if ex.opaque else None
             ex.client.answer(ex, answer, b"")
         finish(ex)
 
@@ -52,6 +53,7 @@ class PathEnding(CallEnding):
             upstream.reset(reset.code, reset.connection)
         _let_arrive(ex)
         if side & CLIENT:
+            ex.feigned = errors.UPSTREAM_RESET
             ex.client.reset(reset.code, reset.connection)
             finish(ex)
         else:
@@ -63,6 +65,7 @@ class PathEnding(CallEnding):
             upstream.close()
         _let_arrive(ex)
         if side & CLIENT:
+            ex.feigned = errors.UPSTREAM_CLOSED
             if not close.close_notify:
                 ex.client.unannounced()
             ex.client.close(close.goaway)
@@ -136,6 +139,7 @@ def _upstream_cut(ex: Exchange, failure: Failure) -> None:
     if ex.response_done:
         finish(ex)  # the client has its answer: the upstream's leg is no matter of its own
     else:
+        ex.feigned = failure
         if ex.target is not None:
             counts = ex.target.cells.feigned
             counts[failure.kind] = counts.get(failure.kind, 0) + 1

@@ -10,7 +10,7 @@ import pytest
 from tests.support.databases import Redis, redis_client
 from tests.support.pki import the_pki
 from tests.support.proxy import Proxy, Rule, rule
-from tests.support.wait import once_within
+from tests.support.wait import eventually, once_within
 
 TCP: Rule = {"match": {"protocol": ["tcp"]}}
 NAME = "cache.example"
@@ -131,6 +131,22 @@ def test_a_breaker_opens_by_connections_that_fail(caches: Proxy) -> None:
     caches.put(guard)
     assert HANGS_UP in refused(caches)
     assert caches.injections(rule="guard", fault="breaker") == 1
+
+
+def test_connections_that_end_well_open_no_breaker(caches: Proxy) -> None:
+    """There is no status to tell a success by: it is one where nothing went wrong."""
+    breaker = {"breaker": {"profile": "gobreaker", "consecutive_failures": 2, "open_for": "24h"}}
+    caches.put(rule("guard", breaker, **TCP))
+    for _ in range(4):
+        with redis_client(caches.address, 5.0) as client:
+            assert client.ping()
+        eventually(lambda: _counted(caches) == ("closed", 0, 0), what="its end is counted")
+
+
+def _counted(caches: Proxy) -> tuple[str, int, int]:
+    (shown,) = caches.admin("GET", "/v1/breakers")["breakers"]
+    (key,) = shown["keys"]
+    return key["state"], key["consecutive_failures"], key["active"]
 
 
 def test_a_handshake_that_fails(caches: Proxy) -> None:

@@ -263,3 +263,38 @@ async def test_windows_are_exact_over_many_requests() -> None:
     assert breakers is not None
     window = breakers.keys[b""].window
     assert (window.calls, window.failures, breakers.refused) == (2000, 1000, 0)
+
+
+@pytest.mark.parametrize(
+    ("how", "other", "state"),
+    [
+        ("ends", "", "closed"),
+        ("resets", "", "open"),
+        ("ends", "reset: {at: response_body, after_bytes: 1B}", "open"),
+        ("ends", "close: {at: response_body, after_bytes: 1B}", "open"),
+        ("ends", "abort: 503", "open"),
+        ("ends", "connect: refused", "open"),
+        ("ends", "delay: 1ms", "closed"),
+    ],
+)
+async def test_of_plain_tcp_it_counts_how_connections_end(how: str, other: str, state: str) -> None:
+    """There is no status: a FIN of the upstream is a good end, an RST is none, nor is that of a fault."""
+    guard = rule("{profile: gobreaker, consecutive_failures: 1}", "priority: 1, match: {protocol: [tcp]},")
+    more = f"\n  - {{name: o, faults: [{other}], sample: {{first: 1}}}}" if other else ""
+    stage = Stage(guard + more, protocol="tcp")
+    client = stage.client()
+    stage.timers.advance(0.01)
+    if not client.ended:
+        upstream = await stage.connected()
+        upstream.gives(b"hello")
+        if how == "resets":
+            upstream.lost(ConnectionResetError())
+        else:
+            upstream.ends()
+            client.ends()
+        stage.timers.advance(1)
+        upstream.lost()
+    client.lost()
+    again = stage.client()
+    assert again.ended is (state == "open")
+    assert bool(stage.logged("breaker_transition")) is (state == "open")
