@@ -22,8 +22,10 @@ from rules.breakers.keeper import Pass
 from rules.compiled import CompiledRule
 from rules.done import Done
 from rules.facts import Facts
+from rules.limits import Permit
 from rules.plan import Chosen
 from rules.snapshot import Plan
+from rules.way_actions import Say
 
 # Why reading from a side is paused: any bit pauses it.
 BY_PEER: Final = 1  # the other side cannot take more
@@ -144,6 +146,10 @@ class ClientSide(Connection):
     def answer(self, ex: "Exchange", answer: Answer, extra: bytes) -> None:
         """Send a whole answer of our own; ``extra`` are further header lines."""
         raise NotImplementedError
+
+    def say(self, ex: "Exchange", say: Say) -> bool:
+        """Tell a client whose bytes are passed on unread something; False: it is told when it has spoken."""
+        return True
 
     def bare_body(self) -> None:
         """Give the request's body without its framing; to be said before any of it is read."""
@@ -278,6 +284,12 @@ class UpstreamSide(Connection):
         raise NotImplementedError
 
 
+class Holder:
+    """What a client's connection holds beyond its exchanges."""
+
+    places: list[Permit] | None = None  # of limits on connections
+
+
 class Exchange:
     """One request and its answer.  Times are seconds of the worker's clock, sizes bytes.
 
@@ -301,6 +313,8 @@ class Exchange:
     late_plans: list[Plan] | None = None  # of rules that came while this was open (on: open)
     facts: Facts | None = None
     passes: list[Pass] | None = None  # of breakers, which are told how this ends
+    holder: Holder | None = None  # its connection, where rules were asked about it
+    permits: list[Permit] | None = None  # of limits, which are given back when this ends
     holding: list[Releasable] | None = None  # the faults that make this exchange wait
     sent_at: float = 0.0  # when the request was complete at the upstream; 0: not yet
     injected: float = 0.0  # seconds that faults have added

@@ -13,6 +13,7 @@ from rules.faults.dns import DnsFault
 from rules.faults.drip import DripFault
 from rules.faults.grpc import GrpcFault
 from rules.faults.http2 import Http2Fault
+from rules.faults.limit import LimitFault
 from rules.faults.loss import LossFault
 from rules.faults.reset import ResetFault
 from rules.faults.stall import StallFault
@@ -35,11 +36,12 @@ FAULTS: Final[dict[str, type[Fault]]] = {
     "truncate": TruncateFault,
     "corrupt": CorruptFault,
     "breaker": BreakerFault,
+    "limit": LimitFault,
     "dns": DnsFault,
     "connect": ConnectFault,
 }
 
 # Kinds that the rule language has and this version does not: their error says so.
 LATER: Final = (
-    "rewrite", "duplicate", "limit",
+    "rewrite", "duplicate",
 )  # fmt: skip
