@@ -271,25 +271,29 @@ class Silent(Sniffed):
     it only when it is told that it stands.
     """
 
+    def __init__(self, worker: Worker, listener: Listener, intake: Intake) -> None:
+        super().__init__(worker, listener, intake)
+        self.waited: bool = False
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self.until = 0.0
-        self.worker.timers.after(_A_MOMENT, _PassingOn(self))
+        self.worker.timers.after(_A_MOMENT, _Waited(self))
 
     def _read_head(self) -> bool:
+        if self.waited:
+            self.pass_on()
         return False
 
 
-class _PassingOn(Callback):
+class _Waited(Callback):
     """The moment is over."""
 
     def __init__(self, connection: Silent) -> None:
         self.connection: Silent = connection
 
     def fire(self) -> None:
-        connection = self.connection
-        if connection.state == READ_HEAD and not connection.intake.held:
-            connection.pass_on()
+        self.connection.waited = True
+        self.connection.go_on_reading()
 
 
 class FollowingSniffed(Sniffed):

@@ -181,6 +181,28 @@ async def test_ports_where_servers_speak_first_do_not_wait() -> None:
     assert (await stage.connected()).peer == ("192.0.2.80", 3306)
 
 
+async def test_a_fault_holds_a_connection_whose_server_speaks_first() -> None:
+    stage = Scene("  - {name: r, match: {protocol: [tcp]}, faults: [{delay: {fixed: 3s, at: accept}}]}\n")
+    client = stage.captured("192.0.2.80", 3306)
+    stage.timers.advance(2.9)
+    await stage.turn()
+    assert stage.loop.upstreams == []
+    stage.timers.advance(0.2)
+    (await stage.connected()).gives(b"5.7")
+    assert client.taken() == b"5.7"
+
+
+async def test_a_client_of_an_opaque_port_that_goes_at_once_leaves_nothing() -> None:
+    stage = Scene()
+    client = stage.captured("192.0.2.80", 3306)
+    client.closing = True
+    client.lost()
+    stage.timers.advance(0.01)
+    await stage.turn()
+    assert stage.loop.upstreams == []
+    nothing_left(stage)
+
+
 async def test_fin_before_anything_was_recognised_is_passed_on() -> None:
     stage = Scene()
     client = stage.captured("192.0.2.80", 2525)
