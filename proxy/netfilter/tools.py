@@ -19,6 +19,7 @@ NFT: Final = "nft"
 KINDS: Final = (NFT, "iptables-nft", "iptables-legacy", "iptables")  # in the order in which they are tried
 _SYSTEM: Final = "/usr/sbin:/sbin:/usr/local/sbin"
 _NET_ADMIN: Final = 12  # of linux/capability.h
+_IPV6: Final = Path("/proc/net/if_inet6")
 _HOOKS: Final = ("PREROUTING", "OUTPUT", "INPUT", "POSTROUTING")
 
 
@@ -105,7 +106,7 @@ def written(plan: Plan, kind: str) -> str:
     if kind == NFT:
         return nft.ruleset(plan)
     parts = []
-    for version in (4, 6) if plan.ipv6 else (4,):
+    for version in _versions(plan):
         text = iptables.ruleset(plan, version)
         parts.append(f"# {' '.join(_restore(kind, version))}\n{text}")
     return "".join(parts)
@@ -122,6 +123,11 @@ def _path(tool: str) -> str | None:
 
 def _name(kind: str, version: int) -> str:
     return kind if version == 4 else kind.replace("iptables", "ip6tables")
+
+
+def _versions(plan: Plan) -> tuple[int, ...]:
+    """Give the versions of IP that there are rules for: a kernel may have been started without IPv6."""
+    return (4, 6) if plan.ipv6 and _IPV6.exists() else (4,)
 
 
 def _restore(kind: str, version: int) -> list[str]:
@@ -145,7 +151,7 @@ def _trial(plan: Plan, kind: str) -> str:
         if kind == NFT:
             _run([NFT, "-c", "-f", "-"], nft.ruleset(plan))
             return ""
-        for version in (4, 6) if plan.ipv6 else (4,):
+        for version in _versions(plan):
             text = iptables.ruleset(plan, version, _saved(kind, version))
             _run([*_restore(kind, version), "--test"], text)
     except ToolError as error:
@@ -157,7 +163,7 @@ def _put(plan: Plan, kind: str) -> None:
     if kind == NFT:
         _run([NFT, "-f", "-"], nft.ruleset(plan))
         return
-    for version in (4, 6) if plan.ipv6 else (4,):
+    for version in _versions(plan):
         _run(_restore(kind, version), iptables.ruleset(plan, version, _saved(kind, version)))
     if not plan.ipv6:
         _clear(kind, 6)

@@ -43,6 +43,7 @@ class Tools:
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tools:
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setattr(tools, "_SYSTEM", "")
+    monkeypatch.setattr(tools, "_IPV6", tmp_path)
     real = shutil.which
 
     def which(tool: str, path: str | None = None) -> str | None:
@@ -83,6 +84,13 @@ def test_nothing_is_changed_where_a_half_of_it_cannot_be(fake: Tools) -> None:
     )
     assert all("--test" in call for call in fake.calls() if "restore" in call)
     assert tools.apply(Plan(Direction(15106), None, ipv6=False)) == "iptables-legacy"
+
+
+def test_a_kernel_without_ipv6_needs_no_rules_for_it(fake: Tools, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tools, "_IPV6", fake.folder / "none")
+    fake.add_iptables("iptables-legacy")
+    assert tools.apply(PLAN) == "iptables-legacy"
+    assert [call for call in fake.calls() if call.startswith("ip6tables-legacy-restore")] == []
 
 
 def test_what_is_not_there_is_said(fake: Tools) -> None:
