@@ -36,6 +36,8 @@ READ = ("http1", "h2c", "grpc")  # what the proxy reads
 PASSED = ("tls", "tls_h2", "greeting", "unknown")  # what it passes on unread
 SPOKEN = {"http1": "1.1", "http_too": "1.1", "h2c": "2", "grpc": "2", "tls": "1.1", "tls_h2": "2"}
 
+UNREAD = {"protocol": "1.1", "for": ""}  # what a service over TLS tells, when nobody has read the request
+
 
 class PodProxy(Proxy):
     """The proxy in the pod; its admin endpoint is there too."""
@@ -298,6 +300,17 @@ def test_rules_know_captured_traffic_by_its_upstream(pod: Pod) -> None:
         assert "x-misrule: rule=elsewhere-is-down" in outward
         inward = pod.world.run(["curl", "-sS", "-m", "20", "-i", f"http://{POD[0]}:{services.HTTP}/"]).stdout
         assert inward.startswith("HTTP/1.1 200")
+        for name, hits in (("other.test", 0), (NAME, 2)):  # of TLS that passes on unread, the name is known
+            reset = {
+                "name": "by-name",
+                "match": {"listener": ["out"], "sni": name},
+                "faults": [{"reset": {}}],
+            }
+            pod.proxy.put(reset)
+            pod.from_pod.begin(pod.real, ["tls"], WORLD)
+            answers = pod.from_pod.result().values()
+            assert [answer for answer in answers if "Error" not in answer] == [UNREAD] * (2 - hits)
+            assert pod.proxy.injections(rule="by-name") == hits
     finally:
         pod.proxy.calm()
         pod.capture("remove")

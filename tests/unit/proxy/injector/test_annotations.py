@@ -10,6 +10,7 @@ from proxy.injector.annotations import ANNOTATIONS, OURS, Wishes, read_wishes
 from proxy.injector.settings import Settings
 from tests.house import ROOT
 from tests.support import kubernetes
+from tests.unit.proxy.test_cli import run
 
 
 def read(**annotations: str) -> tuple[Wishes, list[str]]:
@@ -130,6 +131,21 @@ def test_capture_never_takes_our_own_ports() -> None:
     assert "--own-ports=9905,9916,8080" in found
     assert "--exclude-inbound-ports=22" in found
     assert not [one for one in found if "outbound" in one]
+
+
+def test_the_command_takes_what_the_init_container_gives_it() -> None:
+    chosen = {
+        f"{verb}_{direction}_{what}": given
+        for verb in ("include", "exclude")
+        for direction in ("inbound", "outbound")
+        for what, given in (("ports", "80,8000-8010"), ("cidrs", "10.0.0.0/8"))
+        if f"{verb}-{direction}-{what}" in ANNOTATIONS
+    }
+    for words in (arguments(capture="both", **chosen), arguments(capture="both", include_inbound_ports="*")):
+        code, out, err = run(*words, "--dry-run", "--tool", "nft")
+        assert (code, err) == (0, "")
+        assert "redirect to :15106" in out
+        assert "redirect to :15101" in out
 
 
 def test_a_warning_is_one_line_that_a_header_can_carry() -> None:
