@@ -120,6 +120,8 @@ def measure(chosen: argparse.Namespace, work: Path) -> Result:
             bench.mint()
         if workloads.THROTTLE in wanted:
             bench.throttle(seconds=2 if chosen.quick else 10)
+        if workloads.REVIEWS.name in wanted:
+            bench.reviews()
     return result
 
 

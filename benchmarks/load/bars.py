@@ -127,6 +127,12 @@ def _throttle(result: Result, build: str) -> list[Verdict]:
     ]
 
 
+def _reviews(result: Result, build: str) -> list[Verdict]:
+    row = result.row(workloads.REVIEWS.name, build)
+    cpu = row.middle("cpu") or None if row is not None else None
+    return [Verdict("admission review, CPU", build, cpu, 2000.0, "µs", "500 a second on one core")]
+
+
 def verdicts(result: Result) -> list[Verdict]:
     """Give every bar for both builds."""
     made: list[Verdict] = []
@@ -137,4 +143,5 @@ def verdicts(result: Result) -> list[Verdict]:
         made += _memory(result, build)
         made += _http2(result, build)
         made += _throttle(result, build)
+        made += _reviews(result, build)
     return made

@@ -7,7 +7,7 @@ from benchmarks.load.floods import NEVER
 from benchmarks.load.h2_floods import FLOODS
 from benchmarks.load.results import MemoryRow, Result, Row, ThrottleRow
 from benchmarks.load.subjects import COMPILED, INTERPRETED
-from benchmarks.load.workloads import WORKLOADS, Workload
+from benchmarks.load.workloads import REVIEWS, WORKLOADS, Workload
 
 FOREIGN_LIMIT: float = 0.05  # above this share of the proxy's core a figure is marked
 DASH = "-"
@@ -264,7 +264,7 @@ def noise(result: Result) -> str:
 def whole(result: Result) -> str:
     """Give the whole report."""
     parts = [header(result)]
-    parts += [workload_table(result, workload) for workload in WORKLOADS]
+    parts += [workload_table(result, workload) for workload in (*WORKLOADS, REVIEWS)]
     parts += [
         memory_table(result.memory, "keep-alive connections"),
         memory_table(result.streams, "open streams"),

@@ -14,8 +14,10 @@ from benchmarks.load import (
     h2load,
     handshakes,
     mint,
+    reviews,
     rulesets,
     throttle,
+    workloads,
     wrk,
 )
 from benchmarks.load.handshakes import Handshakes
@@ -167,6 +169,27 @@ class Bench:
                 except _REFUSALS as trouble:
                     self._skip(THROTTLE, subject, str(trouble))
 
+    def reviews(self) -> None:
+        """Measure the injector, in rounds as proxies are."""
+        workload = workloads.REVIEWS
+        self.say(f"{workload.name}: {workload.title}")
+        document = self.work / "review.json"
+        document.write_bytes(reviews.document())
+        for subject in self.subjects:
+            if not isinstance(subject, Misrule):
+                continue
+            self._started += 1
+            place = self.work / f"{self._started:03d}"
+            try:
+                with reviews.staged(subject, place, document, frozenset({self.cores.proxy})) as running:
+                    entry = Entry(subject, rulesets.TWENTY, running)
+                    self._fire(entry, workload.load, 1)
+                    entry.rounds += [self._measure(entry, workload.load) for _ in range(self.result.rounds)]
+            except _REFUSALS as trouble:
+                self._skip(workload.name, subject, str(trouble))
+            else:
+                self.result.rows.append(Row(workload.name, subject.name, "", entry.rounds))
+
     def delays(self, spent: float) -> None:
         """Compare delays asked for with those seen at one connection; ``spent`` seconds on each delay."""
         self.say(f"{DELAYS}: asked against seen, one connection")
@@ -226,7 +249,7 @@ class Bench:
     def _fire(self, entry: Entry, load: AnyLoad, seconds: float) -> Shot:
         port, cores = entry.running.port, self.cores.rest
         if isinstance(load, Load):
-            return wrk.fire(load, port, seconds, cores)
+            return wrk.fire(load, port, seconds, cores, self.work / "review.json")
         if isinstance(load, Handshakes):
             return handshakes.fire(load, port, seconds, cores)
         if load.kind == "churn":

@@ -76,6 +76,14 @@ WORKLOADS: tuple[Workload, ...] = (
     *(H2_SAME, H2_DISTINCT, H2_CHURN, H2_GRPC),
     *(TLS_32, TLS_LARGE, TLS_HANDSHAKES),
 )
+# Its subject is the injector, not a proxy.
+REVIEWS = Workload(
+    "reviews",
+    "admission reviews of 3 KiB over TLS, 8 connections: pods patched by the injector",
+    Load("/mutate", 8, tls=True, document=True),
+    ours_only=True,
+    unit="review",
+)
 MEMORY = "memory"
 DELAYS = "delays"
 H2_STREAMS = "h2-streams"
@@ -89,6 +97,7 @@ ALONE: dict[str, str] = {
     FLOODS: HTTP2,
     MINT: HTTPS,
     THROTTLE: "",  # it has an upstream of its own
+    REVIEWS.name: "",  # it has none
 }  # without a load; their protocols
 NAMES: tuple[str, ...] = (*(workload.name for workload in WORKLOADS), *ALONE)
 

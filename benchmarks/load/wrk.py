@@ -20,12 +20,16 @@ class WrkFailed(RuntimeError):
 
 @dataclass(frozen=True)
 class Load:
-    """What wrk sends: so many connections to ``path``, each with a body of ``body`` bytes."""
+    """What wrk sends: so many connections to ``path``, each with a body of ``body`` bytes.
+
+    ``document`` makes it a POST of JSON, of the file that the caller names.
+    """
 
     path: str
     connections: int
     body: int = 0
     tls: bool = False
+    document: bool = False
 
 
 def parse(output: str) -> Shot:
@@ -51,7 +55,7 @@ def missing() -> str:
     return "" if program("wrk") else "wrk is not installed (Debian: apt-get install wrk)"
 
 
-def fire(load: Load, port: int, seconds: float, cores: frozenset[int]) -> Shot:
+def fire(load: Load, port: int, seconds: float, cores: frozenset[int], document: Path | None = None) -> Shot:
     """Send ``load`` to a port of the loopback for ``seconds`` (wrk takes whole ones, at least 1)."""
     whole = max(1, round(seconds))
     scheme = "https" if load.tls else "http"
@@ -70,7 +74,12 @@ def fire(load: Load, port: int, seconds: float, cores: frozenset[int]) -> Shot:
     headers = "\n".join(f"{name}: {value}" for name, value in REQUEST_HEADERS.items())
     done = subprocess.run(
         command,
-        env={**os.environ, "BENCH_HEADERS": headers, "BENCH_BODY": str(load.body)},
+        env={
+            **os.environ,
+            "BENCH_HEADERS": headers,
+            "BENCH_BODY": str(load.body),
+            "BENCH_DOCUMENT": str(document) if load.document else "",
+        },
         capture_output=True,
         text=True,
         timeout=whole + 30,

@@ -98,6 +98,11 @@ class Misrule(Subject):
         run = [sys.executable, "-m", "proxy", "run", "--config", str(config), "--rules", str(rules)]
         return Command(run, self._environment())
 
+    def injector(self, port: int, certificate: Path) -> Command:
+        """Say how to start the webhook of Kubernetes with a certificate, whose file has its key too."""
+        listen = ("--listen", f"127.0.0.1:{port}", "--certificate", str(certificate))
+        return Command([sys.executable, "-m", "proxy", "injector", *listen], self._environment())
+
     def command(self, work: Path, port: int, upstream: Upstream, rules: RuleSet) -> Command:
         written = work / "rules.json"
         written.write_text(document(rules))
