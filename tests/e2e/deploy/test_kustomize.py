@@ -5,7 +5,9 @@ from typing import Any
 
 import click
 import pytest
+from click.testing import CliRunner
 
+from proxy.cli import main
 from proxy.cli.injector import injector, planned
 from proxy.config.read import parse as parse_config
 from proxy.injector.settings import ADMIN, HEALTH, INBOUND, UID
@@ -137,7 +139,10 @@ def test_the_examples_sidecar_is_that_of_the_injector(example: str) -> None:
     assert {"startupProbe", "readinessProbe", "livenessProbe"} <= sidecar.keys()
     assert not [mount for mount in sidecar["volumeMounts"] if "subPath" in mount]
     if example == "examples/captured":
-        assert f"--inbound-port={INBOUND}" in spec["initContainers"][0]["args"]
+        arguments = spec["initContainers"][0]["args"]
+        assert f"--inbound-port={INBOUND}" in arguments
+        done = CliRunner().invoke(main, [*arguments, "--dry-run"], prog_name="misrule")
+        assert (done.exit_code, str(INBOUND) in done.output) == (0, True), done.output
     else:
         assert len(spec["initContainers"]) == 1
 

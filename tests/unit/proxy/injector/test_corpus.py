@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from proxy.cli import main
 from proxy.config.read import parse as parse_config
 from proxy.injector import review
 from proxy.injector.kinds import quantity
@@ -182,3 +184,16 @@ def test_the_sidecar_reads_its_configuration(case: Object, pod: Object) -> None:
     assert not warnings
     assert config.listeners
     assert config.health is not None
+
+
+@pytest.mark.parametrize(("case", "pod"), INJECTED, ids=IDS)
+def test_the_init_container_is_understood(case: Object, pod: Object) -> None:
+    """Its arguments are those of `misrule capture`, and lead to where the sidecar listens."""
+    captures = [one for one in ours(pod, "initContainers") if one["name"] == "misrule-capture"]
+    listeners = json.loads(pod["metadata"]["annotations"]["misrule.dev/config"])["listeners"]
+    waiting = {one["address"].removeprefix(":") for one in listeners if one.get("capture") == "redirect"}
+    assert bool(captures) == bool(waiting)
+    for container in captures:
+        done = CliRunner().invoke(main, [*container["args"], "--dry-run"], prog_name="misrule")
+        assert done.exit_code == 0, done.output
+        assert [port for port in waiting if port not in done.output] == []
