@@ -22,10 +22,8 @@ from rules.breakers.keeper import Pass
 from rules.compiled import CompiledRule
 from rules.done import Done
 from rules.facts import Facts
-from rules.limits import Permit
 from rules.plan import Chosen
 from rules.snapshot import Plan
-from rules.way_actions import Say
 
 # Why reading from a side is paused: any bit pauses it.
 BY_PEER: Final = 1  # the other side cannot take more
@@ -120,11 +118,56 @@ class Shaping:
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
+class Whole:
+    """A body that is read ahead: ``pull`` until it is ``decided`` what becomes of it, then ``body`` has it.
+
+    Where there was more than could be waited for, ``body`` has the begin, and the rest follows.
+    """
+
+    def __init__(self, body: BodyReader) -> None:
+        self.decided: bool = False
+        self.complete: bool = False
+        self.marked: bool = False  # faults that wait for a place in it were told
+        self.body: BodyReader = body
+
+    def pull(self, reader: BodyReader) -> bool:
+        """Take in what has come; False: nothing more for now."""
+        raise NotImplementedError
+
+    def cancel(self) -> None:
+        """Wait no more: the exchange is over."""
+        raise NotImplementedError
+
+
+class Altered:
+    """What faults on whole messages leave, from the first of them on.  Defaults stand in the class."""
+
+    came: Head | None = None  # the request's head as it came, where it goes on as another one
+    request: Whole | None = None
+    response: Whole | None = None
+    slow_request: Shaping | None = None  # by which the head passes
+    slow_response: Shaping | None = None
+    copy: bool = False  # the exchange is one more of another, and no client's own
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
 class ClientSide(Connection):
     """The client's side of an exchange, whatever its protocol."""
 
     def head(self, ex: "Exchange", head: Head) -> bool:
         """Send the answer's head; True: the body may follow with its framing as it came."""
+        raise NotImplementedError
+
+    def head_slowly(self, ex: "Exchange", head: Head, slow: Shaping) -> None:
+        """Send the answer's head by way of ``slow``, which gives it back in parts; a bare body may follow."""
+        raise NotImplementedError
+
+    def head_part(self, data: bytes, last: bool) -> None:
+        """Send a part of such a head."""
+        raise NotImplementedError
+
+    def head_cut(self, rest: bytes) -> None:
+        """The exchange ends before the rest of such a head was sent."""
         raise NotImplementedError
 
     def interim(self, ex: "Exchange", head: Head) -> None:
@@ -147,13 +190,12 @@ class ClientSide(Connection):
         """Send a whole answer of our own; ``extra`` are further header lines."""
         raise NotImplementedError
 
-    def say(self, ex: "Exchange", say: Say) -> bool:
-        """Tell a client whose bytes are passed on unread something; False: it is told when it has spoken."""
-        return True
-
     def bare_body(self) -> None:
         """Give the request's body without its framing; to be said before any of it is read."""
         raise NotImplementedError
+
+    def reopen_body(self) -> None:
+        """The request, which was complete, is to have a body: it is asked for as one that has just come."""
 
     def cut_body(self) -> None:
         """End the answer's body here, though more was announced: FIN, or END_STREAM without trailers."""
@@ -225,6 +267,14 @@ class ClientSide(Connection):
 class UpstreamSide(Connection):
     """The upstream's side of an exchange, whatever its protocol."""
 
+    def head_part(self, data: bytes, last: bool) -> None:
+        """Send a part of a request's head that passes slowly."""
+        raise NotImplementedError
+
+    def head_cut(self, rest: bytes) -> None:
+        """The exchange ends before the rest of such a head was sent."""
+        raise NotImplementedError
+
     def body(self, piece: bytes) -> None:
         """Send a piece of the request's body, framing included."""
         raise NotImplementedError
@@ -284,12 +334,6 @@ class UpstreamSide(Connection):
         raise NotImplementedError
 
 
-class Holder:
-    """What a client's connection holds beyond its exchanges."""
-
-    places: list[Permit] | None = None  # of limits on connections
-
-
 class Exchange:
     """One request and its answer.  Times are seconds of the worker's clock, sizes bytes.
 
@@ -313,8 +357,6 @@ class Exchange:
     late_plans: list[Plan] | None = None  # of rules that came while this was open (on: open)
     facts: Facts | None = None
     passes: list[Pass] | None = None  # of breakers, which are told how this ends
-    holder: Holder | None = None  # its connection, where rules were asked about it
-    permits: list[Permit] | None = None  # of limits, which are given back when this ends
     holding: list[Releasable] | None = None  # the faults that make this exchange wait
     sent_at: float = 0.0  # when the request was complete at the upstream; 0: not yet
     injected: float = 0.0  # seconds that faults have added
@@ -336,6 +378,7 @@ class Exchange:
     request_shaping: Shaping | None = None
     response_shaping: Shaping | None = None
     passing: Passing | None = None  # what follows a switch of protocols
+    altered: Altered | None = None  # what faults on whole messages leave
     bytes_in: int = 0
     bytes_out: int = 0
     counted_in: int = 0  # of these, what the metrics have already

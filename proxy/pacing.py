@@ -106,6 +106,9 @@ class PacedRow(Row):
             self.sink.release(self.ex)
             self.sink.read_on(self.ex)
 
+    def cancelled(self) -> None:
+        """The exchange is over: what waits is dropped."""
+
     def let_go(self) -> None:
         """The rule is gone: pass on all that waits."""
         self.granted = 0
@@ -149,6 +152,7 @@ class _Wait(Releasable):
     def cancel(self) -> None:
         self.row.wait = None
         self.end()
+        self.row.cancelled()
 
     def end(self) -> None:
         """Stop waiting, and count the time that passed."""

@@ -6,7 +6,7 @@ goes to.
 
 from mypy_extensions import mypyc_attr
 
-from proxy.exchange import Exchange, Shaping
+from proxy.exchange import BY_FAULT, Exchange, Shaping
 from proxy.performer import Ending
 from proxy.wire.body import BodyReader
 from rules.actions import EndCall
@@ -35,6 +35,43 @@ class Sink:
     def read_on(self, ex: Exchange) -> None:
         """Read on, unless something else holds."""
         raise NotImplementedError
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class RequestSink(Sink):
+    """The way of a request: what holds it holds the client's side."""
+
+    def hold(self, ex: Exchange) -> None:
+        ex.body_held += 1
+        ex.client.pause(BY_FAULT)
+
+    def release(self, ex: Exchange) -> None:
+        ex.body_held -= 1
+
+    def read_on(self, ex: Exchange) -> None:
+        ex.client.resume(BY_FAULT)
+        ex.client.go_on_reading()
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class AnswerSink(Sink):
+    """The way of an answer: what holds it holds the upstream's side."""
+
+    to_client = True
+
+    def hold(self, ex: Exchange) -> None:
+        ex.response_held += 1
+        if ex.upstream is not None:
+            ex.upstream.pause(BY_FAULT)
+
+    def release(self, ex: Exchange) -> None:
+        ex.response_held -= 1
+
+    def read_on(self, ex: Exchange) -> None:
+        if ex.upstream is not None:
+            ex.upstream.resume(BY_FAULT)
+        if ex.upstream is not None:
+            ex.upstream.go_on_reading()
 
 
 class CallEnding(Ending):

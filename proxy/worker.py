@@ -22,6 +22,7 @@ from proxy.net.pool import Upstream
 from proxy.net.timers import Callback, Timers
 from proxy.wire.h1_head import Names
 from rules.compiled import CompiledRule
+from rules.http_params import FORWARDED
 from rules.snapshot import Snapshot
 
 # How often deadlines are looked at, seconds: time-outs are this coarse, and cost nothing per exchange.
@@ -29,15 +30,7 @@ SWEEP_EVERY: Final = 0.25
 
 # Request fields that the proxy writes itself, from what came: see proxy.path.request_head.
 # x-misrule is ours to give to clients, and nobody's to send upstream.
-REWRITTEN: Final = frozenset(
-    {
-        b"x-forwarded-for",
-        b"x-forwarded-proto",
-        b"x-forwarded-host",
-        b"x-forwarded-client-cert",
-        b"x-misrule",
-    }
-)
+REWRITTEN: Final = frozenset([name.encode() for name in FORWARDED if name != "via"])
 
 
 class Live:
@@ -69,9 +62,6 @@ class Releasable(Callback):
     def endless(self) -> bool:
         """Tell whether it waits for the peer to give up: no time ends it."""
         return False
-
-    def rules_changed(self) -> None:
-        """Other rules are in force, and this waits on."""
 
     def let_go(self) -> None:
         """Stop waiting and go on as if the fault had ended."""
@@ -142,8 +132,6 @@ class Worker:
             rule = held.rule_now()
             if stopped or rule is None or not snapshot.in_force(rule.name):
                 held.let_go()
-            else:
-                held.rules_changed()
         if not stopped and before is not snapshot:
             for connection in list(self.connections):
                 connection.rules_changed(before)

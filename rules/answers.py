@@ -11,7 +11,7 @@ from rules.records import Field, ListOf, MapOf, Record, Values, at, exactly_one
 MAX_BODY: Final = 1 << 20  # bytes
 NO_CONTENT: Final = frozenset({204, 205, 304})  # answers without a body (RFC 9110 section 6.4.1)
 
-_TYPES: Final = {
+BODY_TYPES: Final = {
     "css": "text/css; charset=utf-8",
     "csv": "text/csv; charset=utf-8",
     "html": "text/html; charset=utf-8",
@@ -138,7 +138,7 @@ def _body(body: Values, status: int | None, headers: list[tuple[bytes, bytes]]) 
     content: bytes
     if form == "file":
         name, content = body["file"]
-        kind = _TYPES.get(name.rpartition(".")[2].lower(), "application/octet-stream")
+        kind = BODY_TYPES.get(name.rpartition(".")[2].lower(), "application/octet-stream")
     elif form == "json":
         content, kind = body["json"], "application/json"
     else:

@@ -19,8 +19,7 @@ from rules.actions import Action
 from rules.breakers.figures import Figures
 from rules.draw import Dice
 from rules.facts import Facts
-from rules.limits import LimitFigures
-from rules.phases import END, RESPONSE_BODY
+from rules.phases import END, RESPONSE_BODY, RESPONSE_HEAD
 from rules.records import Record, Values
 
 # side: which leg of the exchange a fault on a connection or a body acts on.
@@ -49,10 +48,9 @@ class Fault:
         self.ends_exchange: bool = False  # True: nothing planned after it can act any more
         self.shapes: bool = False  # True: it acts on the messages of its body, from the first byte on
         self.of_lookups: bool = False  # True: it acts on what the DNS listener is asked, too
-        self.both: bool = False  # with shapes: it acts on the bodies of both directions, each for itself
+        self.both: bool = False  # it acts on both messages, each for itself: see second
         self.of_end: bool = False  # with shapes: it changes how the body ends, and nothing before
         self.figures: Figures | None = None  # of the breakers that it consults: they decide if it acts
-        self.limit: LimitFigures | None = None  # by which it asks for a place: that decides if it acts
         self.header: bytes = b""  # a request header that it looks at, lower-case
         self.of_requests: bool = False  # True: it has nothing to say where no requests are read
         self.protocols: int = 0  # bits of rules.facts: it acts only where one of these is spoken; 0: anywhere
@@ -64,6 +62,11 @@ class Fault:
         if self.phase != RESPONSE_BODY:
             return self.phase == END
         return self.of_end if self.shapes else self.after_bytes == 0
+
+    @property
+    def second(self) -> int:
+        """Where it acts on the answer, if it acts on the request at its own phase and on both."""
+        return RESPONSE_BODY if self.shapes else RESPONSE_HEAD
 
     @classmethod
     def build(cls, values: Values) -> "Fault":

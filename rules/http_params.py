@@ -32,6 +32,14 @@ TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110 section 5.6.2
 # What frames a gRPC answer, or says how the call ended: fields of rules have places of their own for it.
 GRPC_FRAMING: Final = FRAMING | {"content-type", "grpc-status", "grpc-message"}
 
+# What a request gets from the proxy, from what came and from where it came.
+FORWARDED: Final = frozenset(
+    {
+        "via", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-client-cert",
+        "x-misrule",
+    }
+)  # fmt: skip
+
 _TOKEN: Final = re.compile(TOKEN)
 _VALUE: Final = re.compile(
     r"[^\x00-\x08\x0a-\x1f\x7f]*"

@@ -10,7 +10,6 @@ from typing import Final
 from rules.breakers.keeper import Breakers
 from rules.draw import MILLION, Draws
 from rules.facts import Facts
-from rules.limits import Limits
 from rules.opening import Opening
 from rules.reading import cookie_value, query_values
 
@@ -140,13 +139,13 @@ def unit_of(sticky: StickyKey | None, ordinal: int, facts: Facts) -> bytes:
 class FaultState:
     """What outlives the exchanges of one fault of a rule."""
 
-    __slots__ = ("breakers", "limits", "memory", "tally")
+    __slots__ = ("breakers", "memory", "skipped", "tally")
 
     def __init__(self) -> None:
         self.tally: Tally = Tally()
+        self.skipped: dict[str, int] = {}  # messages that it could not act on, by the reason
         self.memory: list[float] = []
         self.breakers: Breakers | None = None  # what a fault that consults them keeps
-        self.limits: Limits | None = None  # ... one that asks them for a place
 
 
 class RuleState:
@@ -196,9 +195,8 @@ class RuleState:
             fault.tally.seen = 0
             fault.tally.fired = 0
             fault.memory.clear()
+            fault.skipped.clear()
             if fault.breakers is not None:
                 fault.breakers.reset()
-            if fault.limits is not None:
-                fault.limits.reset()
             self.injected[at] = 0
             self.shadowed[at] = 0

@@ -66,13 +66,13 @@ class Plan:
 
     def _place(self, chosen: Chosen) -> None:
         self.chosen.append(chosen)
-        if chosen.rule.shadow and chosen.fault.figures is None and chosen.fault.limit is None:
+        if chosen.rule.shadow and chosen.fault.figures is None:
             chosen.count_shadow()
             self.shadowed.append(chosen)
             return
         self._plan_for(chosen.fault.phase, chosen)
         if chosen.fault.both:
-            self._plan_for(RESPONSE_BODY, chosen)
+            self._plan_for(chosen.fault.second, chosen)
 
     def _plan_for(self, phase: int, chosen: Chosen) -> None:
         planned = self.phases[phase]
@@ -144,7 +144,7 @@ class Plan:
             chosen.cancel()
             self._drop_from(chosen.fault.phase, chosen)
             if chosen.fault.both:
-                self._drop_from(RESPONSE_BODY, chosen)
+                self._drop_from(chosen.fault.second, chosen)
         self.chosen = kept
 
     def _drop_from(self, phase: int, chosen: Chosen) -> None:

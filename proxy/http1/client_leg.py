@@ -10,7 +10,7 @@ section 9.6).
 
 from typing import Final
 
-from proxy.exchange import ClientSide, Exchange
+from proxy.exchange import ClientSide, Exchange, Shaping
 from proxy.http2 import heads
 from proxy.listener import Listener
 from proxy.net.pipe import Pipe
@@ -37,6 +37,15 @@ HELD_BYTES: Final = 65536
 _HEAD: Final = b"HEAD"
 
 
+class _Kept(Pipe):
+    """Keeps what is sent."""
+
+    kept: bytes = b""
+
+    def send(self, data: bytes) -> None:
+        self.kept += data
+
+
 class ClientLeg(ClientSide):
     """The writing half of a client connection."""
 
@@ -58,7 +67,7 @@ class ClientLeg(ClientSide):
 
     def head(self, ex: Exchange, head: Head) -> bool:
         request = ex.head
-        raw = ex.response_shaping is None  # which sees content alone
+        raw = ex.response_shaping is None and ex.altered is None  # which see content alone
         if head.block is not None:  # it came by HTTP/2
             head = heads.h1_response(head, self.worker.live.response_names, request.method == _HEAD)
             raw = raw and head.framing != CHUNKED
@@ -82,6 +91,22 @@ class ClientLeg(ClientSide):
             head.written = written
         self.pipe.send(written)
         return raw
+
+    def head_slowly(self, ex: Exchange, head: Head, slow: Shaping) -> None:
+        pipe = self.pipe
+        kept = _Kept(pipe.cork, pipe.timers)
+        self.pipe = kept
+        try:
+            self.head(ex, head)
+        finally:
+            self.pipe = pipe
+        slow.feed(kept.kept)
+
+    def head_part(self, data: bytes, last: bool) -> None:
+        self.pipe.send(data)
+
+    def head_cut(self, rest: bytes) -> None:
+        pass  # what ends the exchange there ends the connection
 
     def _last(self, ex: Exchange, framing: int) -> bool:
         """Decide whether the connection ends with this answer."""

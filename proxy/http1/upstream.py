@@ -73,7 +73,8 @@ class UpstreamConnection(UpstreamLeg):
         self.lost = True
         self.target.forget(self.endpoint, self)
         ex = self.ex
-        if ex is not None and ex.response is not None and self.reader.head.framing == UNTIL_CLOSE:
+        head = ex.response or ex.pending_head if ex is not None else None
+        if ex is not None and head is not None and self.reader.head.framing == UNTIL_CLOSE:
             if self.pipe.truncated():  # RFC 9112, section 9.8: such an end ends no message
                 end.fail(ex, errors.UPSTREAM_TRUNCATED)
                 return False
@@ -150,7 +151,7 @@ class UpstreamConnection(UpstreamLeg):
                 self.shut()  # bytes that no request asked for: never to be taken for an answer
             return False
         if ex.response_held or ex.response_done:
-            return False
+            return ex.altered is not None and response_body.step_held(ex, self.reader)
         reader = self.reader
         event = reader.next()
         if event == HEAD:

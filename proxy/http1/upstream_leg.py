@@ -54,22 +54,32 @@ class UpstreamLeg(UpstreamSide):
         self.reader.expect(ex.head.method == b"HEAD")
         head = ex.head
         self.chunking = False
+        altered = ex.altered
         if head.block is not None:
             head = heads.h1_request(head, self.worker.live.request_names)
             self.chunking = head.framing == CHUNKED
-        elif ex.request_shaping is not None:
+        elif ex.request_shaping is not None or altered is not None:
             self.chunking = head.framing == CHUNKED
         self.due = head.length if head.framing == LENGTH else -1
         written = forwarding.upstream_head(ex, head)
         if ex.head.block is not None and head.upgrade:  # the client's protocol has no key of its own
             self.key = websocket.key_of(os.urandom(websocket.KEY_SIZE))
             written = b"%b%b: %b\r\n\r\n" % (written[:-2], websocket.KEY, self.key)
-        self.pipe.send(written)
+        if altered is None or altered.slow_request is None:
+            self.pipe.send(written)
+        else:
+            altered.slow_request.feed(written)
         ex.body_open = True
         if ex.request_done:
             ex.sent_at = self.worker.timers.now() if self.uses == 1 or ex.attempts > 1 else ex.started
         else:
             ex.client.go_on_reading()
+
+    def head_part(self, data: bytes, last: bool) -> None:
+        self.pipe.send(data)
+
+    def head_cut(self, rest: bytes) -> None:
+        self.lost = True  # no other request may follow on this connection
 
     def body(self, piece: bytes) -> None:
         if self.spare < 0:

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from proxy import errors
-from proxy.exchange import BY_PEER, ClientSide, Exchange, Passing
+from proxy.exchange import BY_PEER, ClientSide, Exchange, Passing, Shaping
 from proxy.http2 import answers
 from proxy.http2.body import StreamBody
 from proxy.http2.heads import block_of_lines, response_block, with_status
@@ -128,6 +128,21 @@ class ClientStream(ClientSide):
         if not link.marked:
             link.mark()
         return False
+
+    def head_slowly(self, ex: Exchange, head: Head, slow: Shaping) -> None:
+        slowly = self.link.set_apart()
+        try:
+            self.head(ex, head)
+        finally:
+            data = self.link.take_apart() if slowly else b""
+        if slowly:
+            slow.feed(data)
+
+    def head_part(self, data: bytes, last: bool) -> None:
+        self.link.send_apart(data, last)
+
+    def head_cut(self, rest: bytes) -> None:
+        self.link.send_apart(rest, True)
 
     def interim(self, ex: Exchange, head: Head) -> None:
         self.link.codec.send_headers(self.stream, response_block(head))

@@ -35,6 +35,8 @@ class Link(Pipe):
         self.marked: bool = False
         self.finished: bool = False  # FIN was sent
         self.senders: list[Sender] = []
+        self.owner: Talker | None = None  # while the connection stands
+        self.apart: bool = False  # a head is being written by itself
 
     def mark(self) -> None:
         """Note that the codec, or a sender, has something to write: now, or at the end of the wake-up."""
@@ -64,6 +66,37 @@ class Link(Pipe):
         else:
             transport.writelines(data)
 
+    def set_apart(self) -> bool:
+        """Let what is queued next, one head, be written by itself; False: that cannot be now.
+
+        Until the end of it everything else waits, as if the transport took no more.
+        """
+        self.flush()
+        if self.transport is None or self.owner is None or self.full or self.resetting or self.finished:
+            return False
+        self.owner.pause_writing()
+        self.apart = True
+        return True
+
+    def take_apart(self) -> bytes:
+        """Give what was queued since then."""
+        data = self.codec.take()
+        return data if isinstance(data, bytes) else b"".join(data)
+
+    def send_apart(self, data: bytes, last: bool) -> None:
+        """Write a part of it; behind the last one everything flows again."""
+        if self.transport is not None and not self.resetting and not self.finished and data:
+            self.transport.write(data)
+        if last and self.apart:
+            self.apart = False
+            if self.owner is not None:
+                self.owner.resume_writing()
+            self.mark()
+
+    def detach(self) -> None:
+        super().detach()
+        self.owner = None
+
     def hold_back(self) -> None:
         """Read nothing more from a peer that reads nothing: no window holds back the heads of answers."""
         if self.full and self.codec.backlog > _MOST_HEADS:
@@ -84,6 +117,7 @@ class Talker(Connection):
         self.worker: Worker = worker
         self.codec: H2Connection = codec
         self.link: Link = Link(worker.cork, worker.timers, codec)
+        self.link.owner = self
         self.moved: bool = True  # since the last sweep
         self.since: float = worker.timers.now()  # when it last moved
 
@@ -103,6 +137,8 @@ class Talker(Connection):
 
     def resume_writing(self) -> None:
         """The peer has caught up."""
+        if self.link.apart:
+            return  # what the peer has caught up with is a part of a head
         self.link.full = False
         self.moved = True
         self.codec.resume()

@@ -3,7 +3,7 @@
 from typing import Any
 
 from proxy import errors
-from proxy.exchange import BY_PEER, Exchange, UpstreamSide
+from proxy.exchange import BY_PEER, Exchange, Shaping, UpstreamSide
 from proxy.http2.body import StreamBody
 from proxy.http2.forwarding import block_for, extra_for
 from proxy.http2.heads import block_of_lines
@@ -49,7 +49,11 @@ class UpstreamStream(UpstreamSide):
         ex.attempts += 1
         self.endpoint.active += 1
         self.since = ex.worker.timers.now()
-        self.send_head(ex)
+        altered = ex.altered
+        if altered is None or altered.slow_request is None:
+            self.send_head(ex)
+        else:
+            self._send_head_slowly(ex, altered.slow_request)
         if not self.link.marked:
             self.link.mark()
         ex.body_open = True
@@ -62,6 +66,19 @@ class UpstreamStream(UpstreamSide):
     def send_head(self, ex: Exchange) -> None:
         """Send the request's head."""
         self.link.codec.send_headers(self.stream, block_for(ex), extra_for(ex), ex.request_done)
+
+    def _send_head_slowly(self, ex: Exchange, slow: Shaping) -> None:
+        """Send the request's head in parts, unless the connection is busy with another one."""
+        slowly = self.link.set_apart()
+        self.send_head(ex)
+        if slowly:
+            slow.feed(self.link.take_apart())
+
+    def head_part(self, data: bytes, last: bool) -> None:
+        self.link.send_apart(data, last)
+
+    def head_cut(self, rest: bytes) -> None:
+        self.link.send_apart(rest, True)
 
     def body(self, piece: bytes) -> None:
         ex = self.ex
@@ -172,7 +189,7 @@ class UpstreamStream(UpstreamSide):
     def _step(self, ex: Exchange) -> bool:
         """Hand one thing on; False: nothing more for now."""
         if ex.over or ex.response_held or self.reasons:
-            return False
+            return self._step_held(ex)
         head = self.head
         if head is not None:
             self.head = None
@@ -191,6 +208,17 @@ class UpstreamStream(UpstreamSide):
             return True
         if self.lost:
             end.fail(ex, errors.UPSTREAM_RESET if ex.response is None else errors.UPSTREAM_TRUNCATED)
+        return False
+
+    def _step_held(self, ex: Exchange) -> bool:
+        """Read ahead, or pass on what was read so; False: nothing more for now."""
+        if ex.altered is None or ex.over or self.reasons:
+            return False
+        if response_body.step_held(ex, self.incoming):
+            return True
+        whole = ex.altered.response
+        if self.lost and whole is not None and not whole.decided:
+            end.fail(ex, errors.UPSTREAM_RESET)
         return False
 
     def was_reset(self, code: int, unseen: bool) -> None:

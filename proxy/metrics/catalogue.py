@@ -32,9 +32,9 @@ LABELS: Final[dict[str, str]] = {
     "rule": f"name of a rule in force; {OTHER} for those beyond the first {RULE_SERIES}",
     "fault": "kind of fault, see rules/faults",
     "phase": "phase of the exchange, see rules/phases.py",
+    "reason": "why a message was left alone, see rules/message_actions.py",
     "state": "state of a breaker: closed, half_open or open",
-    "verdict": "admitted or refused; of limits: admitted, connections, requests or rate",
-    "of": "connections, requests or waiting",
+    "verdict": "admitted or refused",
     "layer": "file or admin",
     "resumed": "true or false",
     "result": "success or failure; of a review: injected, left, refused or failed",
@@ -166,6 +166,12 @@ SHADOW_INJECTIONS: Final = Metric(
     "Faults of rules in mode shadow that would have acted.",
     ("rule", "fault", "phase"),
 )
+SKIPPED: Final = Metric(
+    "misrule_faults_skipped",
+    COUNTER,
+    "Messages that a fault was chosen for and could not act on: they passed as they came.",
+    ("rule", "fault", "reason"),
+)
 BREAKERS: Final = Metric(
     "misrule_breakers", GAUGE, "Keys of the breakers of a rule, by state.", ("rule", "state")
 )
@@ -179,18 +185,6 @@ BREAKER_CALLS: Final = Metric(
     "misrule_breaker_calls",
     COUNTER,
     "Exchanges that the breakers of a rule were asked about; of rules in mode shadow too.",
-    ("rule", "verdict"),
-)
-LIMITS: Final = Metric(
-    "misrule_limits",
-    GAUGE,
-    "What is under way within the limits of a rule: connections, requests, and those who wait.",
-    ("rule", "of"),
-)
-LIMIT_ASKED: Final = Metric(
-    "misrule_limit_asked",
-    COUNTER,
-    "What the limits of a rule said: admitted, or which one stood in the way; of rules in mode shadow too.",
     ("rule", "verdict"),
 )
 HELD: Final = Metric("misrule_exchanges_held", GAUGE, "Exchanges that a fault delays or stalls now.")
@@ -283,11 +277,10 @@ METRICS: Final[tuple[Metric, ...]] = (
     RULE_ACTIVE,
     INJECTIONS,
     SHADOW_INJECTIONS,
+    SKIPPED,
     BREAKERS,
     BREAKER_TRANSITIONS,
     BREAKER_CALLS,
-    LIMITS,
-    LIMIT_ASKED,
     HELD,
     STOPPED,
     RULES,

@@ -2,13 +2,14 @@
 
 from typing import Final
 
-from proxy import consulting, errors, feigned, limiting
+from proxy import alterations, consulting, errors, feigned
 from proxy.errors import Failure
 from proxy.exchange import Exchange
 from proxy.listener import Listener
 from proxy.metrics.calls import CallCells
 from proxy.performer import Performance, Then
 from proxy.row import CallEnding
+from proxy.wire.h1_head import Head
 from proxy.worker import Worker
 from rules import phases
 from rules.actions import (
@@ -22,11 +23,11 @@ from rules.actions import (
     ShapeLookup,
 )
 from rules.fault import BOTH, CLIENT, UPSTREAM
+from rules.message_actions import MessageAction
 from rules.plan import Chosen
 from rules.snapshot import Plan
 from rules.way_actions import (
     FailToConnect,
-    Say,
 )
 
 _NOTHING: Final = Nothing()
@@ -91,10 +92,6 @@ class PathEnding(CallEnding):
         ex.client.end_call(ex, end)
         finish(ex)
 
-    def say(self, ex: Exchange, say: Say) -> None:
-        if ex.client.say(ex, say):
-            finish(ex)
-
     def spoil(self, ex: Exchange, shape: ShapeHandshake) -> Action:
         return feigned.handshake(ex, shape)
 
@@ -103,6 +100,9 @@ class PathEnding(CallEnding):
 
     def cannot_connect(self, ex: Exchange, action: FailToConnect) -> Action:
         return feigned.connection(ex, action)
+
+    def alter(self, performance: Performance, chosen: Chosen, action: MessageAction) -> int:
+        return alterations.alter(performance, chosen, action)
 
     def failed(self, ex: Exchange, failure: Failure) -> None:
         _upstream_cut(ex, failure)
@@ -174,7 +174,7 @@ def log_shadows(ex: Exchange, plan: Plan, known: int) -> None:
 
 def announce(ex: Exchange, plan: Plan) -> None:
     """Put into the head what was decided for later phases: then it will be too late for a header."""
-    for phase in (phases.RESPONSE_BODY, phases.END):
+    for phase in (phases.RESPONSE_HEAD, phases.RESPONSE_BODY, phases.END):
         for chosen in plan.phases[phase] or []:
             if chosen.rule.proof and chosen.pending:
                 _prove(ex, chosen, f"at={phases.NAMES[phase]}", plan)
@@ -285,12 +285,10 @@ def finish(ex: Exchange) -> None:
     plan = ex.plan
     if plan is not None:
         plan.release()
+        if ex.altered is not None:
+            alterations.release(ex, ex.altered)
     if ex.passes is not None:
         consulting.report(ex)
-    permits = ex.permits
-    if permits is not None:
-        ex.permits = None
-        limiting.release(ex.worker, permits)
     late = ex.late_plans
     if late is not None:
         for one in late:
@@ -316,12 +314,13 @@ def _account(ex: Exchange) -> None:
         _count_call(ex)
     log = worker.log
     if log.wants_access or (ex.injected_by is not None and log.wants_injected):
-        _write_access(ex, took)
+        if ex.altered is None or not ex.altered.copy:
+            _write_access(ex, took)
 
 
 def _count_call(ex: Exchange) -> None:
     """Count a gRPC call by its method and the status that the client saw."""
-    head = ex.head
+    head = _came(ex)
     table = ex.cells.calls
     known = head.counted
     if isinstance(known, CallCells) and known.table is table:
@@ -332,8 +331,14 @@ def _count_call(ex: Exchange) -> None:
     found.statuses[ex.grpc_status] += 1
 
 
+def _came(ex: Exchange) -> Head:
+    """Give the head as the client has sent it."""
+    altered = ex.altered
+    return ex.head if altered is None or altered.came is None else altered.came
+
+
 def _write_access(ex: Exchange, took: float) -> None:
-    head = ex.head
+    head = _came(ex)
     failure = ex.failure
     outcome = "ok"
     if failure is not None:

@@ -6,12 +6,12 @@ there, or after exactly ``after_bytes`` bytes of content.
 
 from typing import Final
 
-from proxy.exchange import BY_FAULT, Exchange
+from proxy.exchange import Exchange, Whole
 from proxy.http2.heads import unmeasured
 from proxy.path import end
 from proxy.path.response_body import due, next_mark
 from proxy.performer import Then
-from proxy.row import Sink
+from proxy.row import RequestSink
 from proxy.shaping import attach
 from proxy.wire.body import BodyReader
 from proxy.wire.h1 import BODY, END, MARK, NO_BODY
@@ -30,23 +30,12 @@ class _Flow(Then):
 _FLOW: Final = _Flow()
 
 
-class _ToUpstream(Sink):
+class _ToUpstream(RequestSink):
     """The request's content goes to the upstream."""
 
     def pass_on(self, ex: Exchange, data: bytes) -> None:
         if ex.upstream is not None:
             ex.upstream.body(data)
-
-    def hold(self, ex: Exchange) -> None:
-        ex.body_held += 1
-        ex.client.pause(BY_FAULT)
-
-    def release(self, ex: Exchange) -> None:
-        ex.body_held -= 1
-
-    def read_on(self, ex: Exchange) -> None:
-        ex.client.resume(BY_FAULT)
-        ex.client.go_on_reading()
 
 
 _TO_UPSTREAM: Final = _ToUpstream()
@@ -86,7 +75,13 @@ def _set_mark(plan: Plan, reader: BodyReader) -> None:
 def step(ex: Exchange, reader: BodyReader) -> bool:
     """Pass on what has come; False: nothing more for now."""
     if ex.body_held or not ex.body_open:
-        return False
+        whole = None if ex.altered is None else ex.altered.request
+        return whole is not None and _step_whole(ex, whole, reader)
+    return _pass(ex, reader)
+
+
+def _pass(ex: Exchange, reader: BodyReader) -> bool:
+    """Pass on the next of what a reader has."""
     event = reader.next()
     if event == BODY:
         shaping = ex.request_shaping
@@ -103,6 +98,35 @@ def step(ex: Exchange, reader: BodyReader) -> bool:
         mark(ex, reader)
         return True
     return False
+
+
+def _step_whole(ex: Exchange, whole: Whole, reader: BodyReader) -> bool:
+    """Read ahead for a fault that wants all of it; then pass that on, which holds back what comes."""
+    if not whole.decided:
+        return whole.pull(reader)
+    if ex.body_held != 1 or not ex.body_open:
+        return False
+    if not whole.marked:
+        whole.marked = True
+        _mark_again(ex, whole.body)
+    if not _pass(ex, whole.body):
+        _let_go(ex)  # there was more than could be read ahead: the rest follows
+        _mark_again(ex, reader)
+    elif ex.request_done:
+        _let_go(ex)
+    return True
+
+
+def _let_go(ex: Exchange) -> None:
+    """What was read ahead has passed."""
+    ex.body_held -= 1
+    if ex.altered is not None:
+        ex.altered.request = None
+
+
+def _mark_again(ex: Exchange, reader: BodyReader) -> None:
+    if ex.plan is not None:
+        _set_mark(ex.plan, reader)
 
 
 def finish(ex: Exchange, reader: BodyReader) -> None:

@@ -5,14 +5,15 @@ Faults act when the first byte is there, or after exactly ``after_bytes`` bytes 
 
 from typing import Final
 
-from proxy.exchange import BY_FAULT, Exchange, Shaping
+from proxy.exchange import Exchange, Shaping, Whole
 from proxy.http2.heads import ending_so, unmeasured
 from proxy.metrics.calls import status_of
 from proxy.path import end
 from proxy.performer import Then
-from proxy.row import Sink
+from proxy.row import AnswerSink
 from proxy.shaping import attach
 from proxy.wire.body import BodyReader
+from proxy.wire.h1 import BODY, END, MARK
 from proxy.wire.h1_head import LENGTH, NO_BODY, Head
 from rules import phases
 from rules.plan import Chosen
@@ -33,27 +34,11 @@ class _Flow(Then):
 _FLOW: Final = _Flow()
 
 
-class _ToClient(Sink):
+class _ToClient(AnswerSink):
     """The answer's content goes to the client."""
-
-    to_client = True
 
     def pass_on(self, ex: Exchange, data: bytes) -> None:
         ex.client.body(data)
-
-    def hold(self, ex: Exchange) -> None:
-        ex.response_held += 1
-        if ex.upstream is not None:
-            ex.upstream.pause(BY_FAULT)
-
-    def release(self, ex: Exchange) -> None:
-        ex.response_held -= 1
-
-    def read_on(self, ex: Exchange) -> None:
-        if ex.upstream is not None:
-            ex.upstream.resume(BY_FAULT)
-        if ex.upstream is not None:
-            ex.upstream.go_on_reading()
 
 
 _TO_CLIENT: Final = _ToClient()
@@ -93,6 +78,8 @@ def shape_open(ex: Exchange, plan: Plan) -> None:
 
 def begin(ex: Exchange, plan: Plan) -> None:
     """Prepare the faults of a body: stop at the first byte that one of them waits for."""
+    if ex.altered is not None and ex.altered.response is not None:
+        ex.response_held += 1  # until all that was read ahead has been passed on
     head = ex.response
     if head is None or head.framing == NO_BODY or (head.framing == LENGTH and head.length == 0):
         return  # no body, no faults of the body
@@ -107,8 +94,13 @@ def _set_mark(ex: Exchange) -> None:
     if plan is None or upstream is None:
         return
     place = next_mark(plan.phases[phases.RESPONSE_BODY])
-    if place >= 0:
+    if place < 0:
+        return
+    whole = None if ex.altered is None else ex.altered.response
+    if whole is None:
         upstream.mark_body(place)
+    else:
+        whole.body.mark(place)
 
 
 def next_mark(faults: list[Chosen] | None) -> int:
@@ -140,6 +132,37 @@ def piece(ex: Exchange, data: bytes) -> None:
         ex.client.body(data)
     else:
         ex.response_shaping.feed(data)
+
+
+def step_held(ex: Exchange, reader: BodyReader) -> bool:
+    """Read on although the answer is held: ahead, for a fault that wants all of it, then that itself.
+
+    False: nothing more for now.
+    """
+    whole = None if ex.altered is None else ex.altered.response
+    if whole is None or ex.response_done or ex.over:
+        return False
+    if not whole.decided:
+        return whole.pull(reader)
+    return ex.response_held == 1 and _step_whole(ex, whole, whole.body)
+
+
+def _step_whole(ex: Exchange, whole: Whole, body: BodyReader) -> bool:
+    """Pass on the next of what was read ahead."""
+    event = body.next()
+    if event == BODY:
+        piece(ex, body.piece)
+    elif event == MARK:
+        mark(ex, body.content)
+    else:
+        ex.response_held -= 1
+        if ex.altered is not None:
+            ex.altered.response = None
+        if event == END:
+            finish(ex, body)
+        else:
+            _set_mark(ex)  # there was more than could be read ahead: the rest follows
+    return True
 
 
 class _Close(Then):

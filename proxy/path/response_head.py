@@ -7,7 +7,7 @@ that prove what was injected are added.
 from typing import Final
 
 from proxy import errors
-from proxy.exchange import Exchange
+from proxy.exchange import Exchange, Shaping
 from proxy.metrics.calls import status_of
 from proxy.path import end, response_body
 from proxy.performer import Then
@@ -38,7 +38,12 @@ def go_on(ex: Exchange) -> None:
         return
     ex.pending_head = None
     end.announce(ex, plan)
-    forward(ex, response_body.shape(ex, plan, head))
+    slow = None if ex.altered is None else ex.altered.slow_response
+    head = response_body.shape(ex, plan, head)
+    if slow is None:
+        forward(ex, head)
+    else:
+        _forward_slowly(ex, head, slow)
     response_body.begin(ex, plan)
     upstream.go_on_reading()
 
@@ -82,6 +87,25 @@ def forward(ex: Exchange, head: Head) -> None:
     except ProtocolError:  # the client's protocol cannot say what the upstream's said
         end.fail(ex, errors.UPSTREAM_PROTOCOL)
         return
+    _sent(ex, head, raw)
+
+
+def _forward_slowly(ex: Exchange, head: Head, slow: Shaping) -> None:
+    """Send the head in parts; a tunnel begins behind the last one."""
+    try:
+        ex.client.head_slowly(ex, head, slow)
+    except ProtocolError:
+        end.fail(ex, errors.UPSTREAM_PROTOCOL)
+        return
+    if ex.response_held:
+        ex.status = head.status
+        ex.response = head
+    else:
+        _sent(ex, head, False)
+
+
+def _sent(ex: Exchange, head: Head, raw: bool) -> None:
+    """The head is on its way: the body may follow."""
     ex.status = head.status
     ex.response = head
     upstream = ex.upstream

@@ -12,7 +12,7 @@ from proxy.wire.h1_head import CHUNKED, LENGTH, Head
 LAST_CHUNK: Final = b"0\r\n\r\n"
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
-_REASONS: Final[dict[int, bytes]] = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
+REASONS: Final[dict[int, bytes]] = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
 
 
 def request_head(head: Head, extra: bytes, upgrade: bool, authority: bytes = b"") -> bytes:
@@ -92,7 +92,7 @@ def answer(
 
     ``head_request``: it answers HEAD, so the body is counted and not sent.  ``extra``: whole lines.
     """
-    parts = [b"HTTP/1.1 %d %b\r\n" % (status, _REASONS.get(status, b""))]
+    parts = [b"HTTP/1.1 %d %b\r\n" % (status, REASONS.get(status, b""))]
     for name, value in headers:
         parts.append(name + b": " + value + b"\r\n")
     bodyless = status < 200 or status in (204, 304)

@@ -11,11 +11,12 @@ from rules.faults.corrupt import CorruptFault
 from rules.faults.delay import DelayFault
 from rules.faults.dns import DnsFault
 from rules.faults.drip import DripFault
+from rules.faults.duplicate import DuplicateFault
 from rules.faults.grpc import GrpcFault
 from rules.faults.http2 import Http2Fault
-from rules.faults.limit import LimitFault
 from rules.faults.loss import LossFault
 from rules.faults.reset import ResetFault
+from rules.faults.rewrite import RewriteFault
 from rules.faults.stall import StallFault
 from rules.faults.throttle import ThrottleFault
 from rules.faults.tls import TlsFault
@@ -35,13 +36,14 @@ FAULTS: Final[dict[str, type[Fault]]] = {
     "loss": LossFault,
     "truncate": TruncateFault,
     "corrupt": CorruptFault,
+    "rewrite": RewriteFault,
+    "duplicate": DuplicateFault,
     "breaker": BreakerFault,
-    "limit": LimitFault,
     "dns": DnsFault,
     "connect": ConnectFault,
 }
 
 # Kinds that the rule language has and this version does not: their error says so.
 LATER: Final = (
-    "rewrite", "duplicate",
+    "limit",
 )  # fmt: skip

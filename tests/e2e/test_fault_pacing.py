@@ -1,6 +1,7 @@
 """drip and loss: what real clients get, and when."""
 
 import time
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -39,6 +40,32 @@ def test_drip_of_an_upload(proxy: Proxy, shop: Scripted, corpus: Corpus) -> None
     seen = ask("curl", Call(f"{proxy.url}/echo", "POST", file=corpus.path(65_536), chunked=True))
     assert (seen.length, seen.sha256) == (65_536, corpus.sha256(65_536))
     assert seen.seconds >= 65 * 0.005
+
+
+@pytest.mark.parametrize("at", ["request_head", "response_head"])
+@pytest.mark.parametrize("client", CLIENTS)
+def test_drip_of_heads(proxy: Proxy, client: str, at: str) -> None:
+    proxy.put(rule("drops", {"drip": {"bytes": 10, "every": "10ms", "at": at}}))
+    seen = ask(client, Call(f"{proxy.url}/bytes/1000"))
+    assert (seen.status, seen.body, seen.trouble) == (200, filling(1000), "")
+    assert 0.1 <= seen.seconds < 5.0
+    assert [line.split("; ")[:2] for line in seen.all("x-misrule")] == [["rule=drops", "fault=drip"]]
+    assert proxy.injections(rule="drops", fault="drip", phase=at) == 1
+
+
+def test_drip_of_the_head_of_an_upload(proxy: Proxy, corpus: Corpus) -> None:
+    proxy.put(rule("drops", {"drip": {"bytes": 10, "every": "10ms", "at": "request_head"}}))
+    seen = ask("curl", Call(f"{proxy.url}/echo", "POST", file=corpus.path(65_536), chunked=True))
+    assert (seen.length, seen.sha256) == (65_536, corpus.sha256(65_536))
+    assert seen.seconds >= 0.1
+
+
+def test_nginx_reads_a_slow_head(fronts: Callable[[str], Proxy]) -> None:
+    front = fronts("nginx")
+    front.put(rule("drops", {"drip": {"bytes": 1, "every": "1ms", "at": "request_head"}}))
+    seen = ask("curl", Call(f"{front.url}/small"))
+    assert (seen.status, seen.body) == (200, b"ok\n")
+    assert seen.seconds >= 0.1
 
 
 @pytest.mark.parametrize("client", ["curl", "node", "httpx"])
