@@ -28,6 +28,12 @@ OPTIONS: Final[tuple[tuple[str, str, bool, str], ...]] = (
         True,
         "Where requests go: http://host:port, https://…, tcp://… Several: each in turn.",
     ),
+    (
+        "capture",
+        "WHICH",
+        False,
+        "In the place of both: take what `misrule capture apply` brings, inbound, outbound or both.",
+    ),
     ("rules", "PATH", True, "File or directory with rules, or preset:NAME; several: one after the other."),
     (
         "admin",
@@ -103,6 +109,7 @@ def run(context: click.Context, /, **given: Any) -> int:
 
     \b
     misrule run --listen :8080 --upstream http://127.0.0.1:3000 --rules rules.yaml
+    misrule run --capture inbound --rules rules.yaml
     misrule run --config misrule.yaml
 
     Changed rules come into force by themselves. With --config, the options --rules, --admin,
@@ -136,17 +143,26 @@ def configured(given: dict[str, Any]) -> "Config":
 def _from_options(given: dict[str, Any]) -> "Config":
     from proxy.config import from_options
 
+    if given["capture"]:
+        _exclude(given, "capture", ("listen", "upstream"))
+        return from_options("", (), capture=given["capture"], **_others(given, has_admin=False))
     listen, upstream = _required(given, "listen"), _required(given, "upstream")
     return from_options(listen, upstream, **_others(given, has_admin=False))
+
+
+def _exclude(given: dict[str, Any], one: str, others: tuple[str, ...]) -> None:
+    """Refuse options that have no meaning beside another one."""
+    beside = f"--{one}" if one == "config" else f"--{one} ({variable(one)})"
+    for name in others:
+        if given[name]:
+            raise click.UsageError(f"--{name} ({variable(name)}) and {beside} exclude each other")
 
 
 def _from_file(given: dict[str, Any]) -> "Config":
     from proxy.config import load, with_options
     from rules.text import Problem
 
-    for name in ("listen", "upstream"):
-        if given[name]:
-            raise click.UsageError(f"--{name} ({variable(name)}) and --config exclude each other")
+    _exclude(given, "config", ("listen", "upstream", "capture"))
     warnings: list[Problem] = []
     config = load(given["config"], warnings)
     config = with_options(config, **_others(given, has_admin=config.admin is not None))

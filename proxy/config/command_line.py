@@ -23,6 +23,7 @@ SCHEMES: Final = {
 }
 OVER_TLS: Final = ("https", "grpcs")
 OFF: Final = "off"
+CAPTURED: Final = {"inbound": 15106, "outbound": 15101}  # where `misrule capture apply` sends connections
 NO_ADMIN: Final = "--token-file: there is no admin endpoint to guard; give --admin too"
 
 # Where in a document the value of an option stands, the more exact place first.
@@ -53,6 +54,7 @@ def from_options(
     upstream: Sequence[str],
     rules: Sequence[str] = (),
     *,
+    capture: str = "",
     admin: str = "",
     token_file: str = "",
     certs: str = "",
@@ -66,26 +68,19 @@ def from_options(
     ``upstream`` are URLs such as ``http://127.0.0.1:3000`` (several: in turn), ``admin`` may be ``off``.
     ``listen`` is an address; ``h2c://`` before it: for HTTP/2 alone; ``https://``: TLS ends there.
     ``tcp://`` upstreams: bytes are passed on unread.
+    ``capture``, in the place of both: inbound, outbound or both, at the ports of ``misrule capture``.
     ``certs`` is the folder of the authority that mints certificates, ``state_dir`` that of rule versions.
     Raises OptionsError with every mistake.
     """
     lines: list[str] = []
     log = {"level": log_level, "format": log_format, "access": access}
-    protocol = _protocol(upstream, lines)
     document: dict[str, Any] = {
         "version": 1,
-        "listeners": [{"name": "web", **_listener(listen, protocol), "routes": [{"upstream": "default"}]}],
-        "upstreams": {
-            "default": {
-                "address": _addresses(upstream, lines),
-                "protocol": protocol,
-                **_over_tls(upstream, lines),
-            }
-        },
+        **(_capturing(capture, lines) if capture else _explicit(listen, upstream, lines)),
         "rules": list(rules),
         "log": {key: value for key, value in log.items() if value},
+        **_folders(certs, state_dir),
     }
-    document |= _folders(certs, state_dir)
     if admin and admin != OFF:
         document["admin"] = {"address": admin} | ({"token_file": token_file} if token_file else {})
     elif token_file:
@@ -96,6 +91,29 @@ def from_options(
     if lines or config is None:
         raise OptionsError(lines)
     return config
+
+
+def _explicit(listen: str, upstream: Sequence[str], lines: list[str]) -> dict[str, Any]:
+    """Give one listener, and the upstream behind it."""
+    protocol = _protocol(upstream, lines)
+    shop = {"address": _addresses(upstream, lines), "protocol": protocol, **_over_tls(upstream, lines)}
+    return {
+        "listeners": [{"name": "web", **_listener(listen, protocol), "routes": [{"upstream": "default"}]}],
+        "upstreams": {"default": shop},
+    }
+
+
+def _capturing(capture: str, lines: list[str]) -> dict[str, Any]:
+    """Give the listeners for captured connections of these directions."""
+    if capture not in ("both", *CAPTURED):
+        lines.append(f"--capture: expected inbound, outbound or both, got {show(capture)}")
+        capture = "both"
+    chosen = [name for name in CAPTURED if capture in (name, "both")]
+    return {
+        "listeners": [
+            {"name": name, "address": f":{CAPTURED[name]}", "capture": "redirect"} for name in chosen
+        ]
+    }
 
 
 def _folders(certs: str, state_dir: str) -> dict[str, Any]:

@@ -76,13 +76,45 @@ def test_every_option_has_a_variable(served: list[Config]) -> None:
         "MISRULE_LOG_LEVEL": "error",
         "MISRULE_LOG_FORMAT": "text",
     }
-    assert {*env, "MISRULE_CONFIG"} == {variable(name) for name, *_ in OPTIONS}
+    assert {*env, "MISRULE_CONFIG", "MISRULE_CAPTURE"} == {variable(name) for name, *_ in OPTIONS}
     assert run("run", env=env)[0] == 0
     (config,) = served
     assert config.upstreams["default"].addresses == ["a:1", "b:2"]
     assert config.rules == ["a", "b"]
     assert config.admin == options.AdminConfig("0.0.0.0:0", "token")
     assert config.log == options.LogConfig("text", "error", "none")
+
+
+@pytest.mark.parametrize(
+    ("which", "addresses"),
+    [
+        ("inbound", ["0.0.0.0:15106"]),
+        ("outbound", ["0.0.0.0:15101"]),
+        ("both", ["0.0.0.0:15106", "0.0.0.0:15101"]),
+    ],
+)
+def test_captured_connections_need_no_file(served: list[Config], which: str, addresses: list[str]) -> None:
+    assert run("run", "--capture", which, "--admin", "127.0.0.1:0")[0] == 0
+    (config,) = served
+    assert [listener.address for listener in config.listeners] == addresses
+    assert {listener.capture for listener in config.listeners} == {"redirect"}
+    assert list(config.upstreams) == ["original_dst"]
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--capture", "up"], 'misrule: --capture: expected inbound, outbound or both, got "up"'),
+        (
+            ["--capture", "both", "--listen", ":1"],
+            "misrule run: --listen (MISRULE_LISTEN) and --capture (MISRULE_CAPTURE) exclude each other",
+        ),
+    ],
+)
+def test_what_captured_connections_have_no_use_for(served: list[Config], words: list[str], line: str) -> None:
+    code, _, err = run("run", *words)
+    assert (code, served) == (2, [])
+    assert err.startswith(line)
 
 
 def test_a_token_file_of_the_environment_asks_for_no_admin_endpoint(served: list[Config]) -> None:
