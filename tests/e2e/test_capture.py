@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from proxy import build_kind
 from tests.support.namespaces import POD, USER, WORLD, Cable, Namespace, need_cable
 from tests.support.need import find, step_aside
 from tests.support.pki import Pki
@@ -264,6 +265,7 @@ def test_the_proxy_has_no_right_whatever(pod: Pod) -> None:
     assert found["Uid"].split() == [str(USER)] * 4
     assert {found[f"Cap{kind}"].strip() for kind in ("Inh", "Prm", "Eff", "Bnd", "Amb")} == {"0" * 16}
     assert found["NoNewPrivs"].strip() == "1"
+    assert pod.proxy.metric("misrule_build_info", build=build_kind()) == 1  # it is the build under test
     done = pod.pod.run(pod.pod.python("proxy", "capture", "apply", user=USER, powerless=True), ok=False)
     assert done.returncode == 1
     assert "NET_ADMIN" in done.stderr
