@@ -140,7 +140,7 @@ def _read(wishes: Wishes, name: str, value: str, warnings: list[str]) -> None:
     annotation = ANNOTATIONS.get(name)
     if annotation is None:
         near = nearest(name, list(ANNOTATIONS))
-        hint = f"did you mean {PREFIX}{near}?" if near else f"there are {', '.join(ANNOTATIONS)}"
+        hint = f"did you mean {PREFIX}{near}?" if near else "docs/kubernetes.md has all that there are"
         warnings.append(f"{PREFIX}{name}: unknown annotation; {hint}")
         return
     try:

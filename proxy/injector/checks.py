@@ -64,9 +64,8 @@ def adapt(pod: Pod, wishes: Wishes, warnings: list[str]) -> str:
         )
     if not wishes.native_sidecar and spec.restartPolicy not in (None, ALWAYS) and not wishes.plain_by_choice:
         return (
-            "it is to end by itself, and a plain container beside it would keep it from that: use a cluster "
-            f'with native sidecars, or set {PREFIX}native-sidecar: "false" and let the application call '
-            "POST /v1/drain when it is done"
+            "it is to end by itself, from which a plain container would keep it: use a cluster with native "
+            f'sidecars, or set {PREFIX}native-sidecar: "false" and call POST /v1/drain at the end'
         )
     _within_limits(wishes, warnings)
     _tell_of_users(spec, wishes, warnings)

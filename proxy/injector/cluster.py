@@ -78,8 +78,9 @@ class Cluster:
         """Read a Secret; raises NotThere."""
         found = await self._call("GET", f"/api/v1/namespaces/{namespace}/secrets/{name}")
         try:
-            data = {key: base64.b64decode(value).decode() for key, value in (found.get("data") or {}).items()}
-        except (binascii.Error, UnicodeDecodeError, TypeError) as error:
+            values = (found.get("data") or {}).items()
+            data = {key: base64.b64decode(value).decode("utf-8", "replace") for key, value in values}
+        except (binascii.Error, TypeError) as error:
             raise ClusterError(f"secret {name}: {error}") from None
         return Secret(data, str(found.get("metadata", {}).get("resourceVersion", "")))
 

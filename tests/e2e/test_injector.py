@@ -155,6 +155,25 @@ async def test_a_cluster_calls_it(cluster: FakeCluster, minor: str, kind: str) -
     assert not [line for line in process.log if "Traceback" in line]
 
 
+async def test_it_waits_for_a_cluster_that_does_not_let_it(cluster: FakeCluster) -> None:
+    """Its permissions may come after it: until then it says why it is not ready, then goes on by itself."""
+    cluster.refuse["POST /api/v1/namespaces/misrule/secrets"] = 403
+    command = [sys.executable, "-m", "proxy", "injector", "--listen", "127.0.0.1:0", "--log-format", "text"]
+    process = Process(command, cluster.environment)
+    try:
+        ready = await asyncio.to_thread(process.wait_line, r"misrule injector: (https) ([\d.:]+)")
+        said = (
+            r"cannot keep the certificate: POST .*/secrets: 403: refused by the test; the service account may"
+        )
+        await asyncio.to_thread(process.wait_line, said)
+        cluster.refuse.clear()
+        await until(lambda: all(cluster.bundles()))
+        await ask(f"https://{ready[2]}", cluster.bundle)
+        process.signal(signal.SIGTERM)
+    finally:
+        await asyncio.to_thread(process.stop)  # a second signal
+
+
 async def test_outside_of_a_cluster_it_says_what_to_give() -> None:
     environment = {"KUBERNETES_SERVICE_HOST": ""}
     process = Process([sys.executable, "-m", "proxy", "injector", "--listen", "127.0.0.1:0"], environment)
@@ -356,13 +375,13 @@ async def test_a_bundle_that_was_overwritten_is_mended(
     assert cluster.bundle == bundle
 
 
-@pytest.mark.parametrize("damage", ["", "no JSON", "[{}]", '[{"name": 1}]', "null"])
+@pytest.mark.parametrize("damage", [b"", b"no JSON", b"[{}]", b'[{"name": 1}]', b"null", b"\xff\x00"])
 async def test_a_secret_that_is_damaged_is_made_anew(
-    cluster: FakeCluster, replicas: tuple[Clock, Replica, Replica], damage: str
+    cluster: FakeCluster, replicas: tuple[Clock, Replica, Replica], damage: bytes
 ) -> None:
     _, replica, _ = replicas
     await replica.identity.look()
-    cluster.secrets["misrule-injector"]["data"][KEY] = base64.b64encode(damage.encode()).decode()
+    cluster.secrets["misrule-injector"]["data"][KEY] = base64.b64encode(damage).decode()
     await replica.identity.look()
     await ask(replica.url, cluster.bundle)
     assert replica.cells.certificates == 2

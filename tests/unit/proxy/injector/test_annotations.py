@@ -88,7 +88,7 @@ def test_what_is_read(name: str, value: str, wanted: object) -> None:
         ("run_as_user", "root", "expected a user number such as 1337, or none"),
         ("init_order", "middle", "expected last or first"),
         ("rule", "shop", "unknown annotation; did you mean misrule.dev/rules?"),
-        ("zzz", "1", "unknown annotation; there are inject, ports"),
+        ("zzz", "1", "unknown annotation; docs/kubernetes.md has all"),
     ],
 )
 def test_what_cannot_be_read_says_what_would_be_right(name: str, value: str, says: str) -> None:
