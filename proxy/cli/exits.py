@@ -4,6 +4,7 @@
 2 the command line itself is wrong; 130 interrupted (128 + SIGINT, as shells count).
 """
 
+import signal
 from typing import Final
 
 import click
@@ -33,6 +34,15 @@ class Misused(Failed):
     """What was given on the command line cannot be: exit code 2."""
 
     exit_code = USAGE
+
+
+def ignore_signals() -> None:
+    """Let no signal end a process whose loop has ended in order: it is about to give its own exit code.
+
+    Who drains a proxy and then sends SIGTERM, as a kubelet does behind a hook, may meet it just then.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def reason(error: OSError) -> str:

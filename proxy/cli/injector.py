@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from proxy.cli.exits import Failed, Misused
+from proxy.cli.exits import Failed, Misused, ignore_signals
 
 if TYPE_CHECKING:
     from proxy.injector.life import Plan
@@ -95,6 +95,8 @@ def serve(made: "Plan") -> int:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
-            return runner.run(run(made))
+            code = runner.run(run(made))
         except CannotStart as error:
             raise Failed(str(error)) from None
+    ignore_signals()
+    return code

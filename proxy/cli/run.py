@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from click.core import ParameterSource
 
-from proxy.cli.exits import FAILURE, Failed, Misused
+from proxy.cli.exits import FAILURE, Failed, Misused, ignore_signals
 from rules.presets import SCHEME
 
 if TYPE_CHECKING:
@@ -196,7 +196,9 @@ def serve(config: "Config") -> int:
     import uvloop
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(config))
+        code = runner.run(_serve(config))
+    ignore_signals()
+    return code
 
 
 async def _serve(config: "Config") -> int:

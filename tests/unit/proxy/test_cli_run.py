@@ -239,3 +239,23 @@ def test_it_says_where_it_listens_and_ends_with_status_0(number: signal.Signals)
     assert int(ready[2]) > 0
     child.signal(number)
     assert child.stop() == 0
+
+
+def test_a_signal_in_the_last_moments_changes_no_exit_code(tmp_path: Path) -> None:
+    """Behind a drain comes a kubelet's SIGTERM; the loop that took signals is over by then."""
+    script = """
+import signal
+from proxy.cli.run import serve
+from proxy.config import from_options
+code = serve(from_options("127.0.0.1:0", ["http://127.0.0.1:9"]))
+signal.raise_signal(signal.SIGTERM)
+print("code", code, flush=True)
+"""
+    process = Process([sys.executable, "-c", script])
+    try:
+        process.wait_line("misrule ready")
+        process.signal(signal.SIGTERM)
+        assert process.wait(30) == 0, process.text()
+    finally:
+        process.stop()
+    assert process.log[-1] == "code 0"
