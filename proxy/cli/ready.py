@@ -8,18 +8,17 @@ import click
 from proxy.cli.exits import Failed
 from proxy.cli.output import say
 from proxy.cli.remote import Admin, admin_options
+from proxy.cli.times import TIME
 
 LOOK: Final = 0.1  # seconds between two looks
 
 
 @click.command()
-@click.option(
-    "--wait", metavar="TIME", default="0s", help="Wait so long for it, such as 30s (default: not at all)."
-)
+@click.option("--wait", type=TIME, metavar="TIME", default="0s", help="Wait so long for it, such as 30s.")
 @admin_options
-def ready(wait: str, admin: Admin) -> None:
+def ready(wait: float, admin: Admin) -> None:
     """Ask whether the proxy is ready: its listeners are open, its rules loaded, and it is not draining."""
-    end = time.monotonic() + _seconds(wait)
+    end = time.monotonic() + wait
     while True:
         try:
             admin.call("GET", "/readyz")
@@ -30,12 +29,3 @@ def ready(wait: str, admin: Admin) -> None:
         else:
             say("ready")
             return
-
-
-def _seconds(wait: str) -> float:
-    from rules.params import BadValue, Duration
-
-    try:
-        return Duration().parse(wait)
-    except BadValue as bad:
-        raise click.BadParameter(str(bad), param_hint="--wait") from None

@@ -8,6 +8,7 @@ import click
 from proxy.cli.exits import Failed
 from proxy.cli.output import emit_json, say
 from proxy.cli.remote import Admin, Refused, admin_options, json_option
+from proxy.cli.times import TIME
 
 LOOK: Final = 0.1  # seconds between two looks whether it is still there
 SPARE: Final = 5.0  # seconds beyond its grace that it may take to be gone
@@ -30,11 +31,15 @@ def resume(admin: Admin, as_json: bool) -> None:
 
 
 @click.command()
+@click.option(
+    "--after", type=TIME, metavar="TIME", default="0s", help="Begin only so long from now, such as 5s."
+)
 @click.option("--wait", is_flag=True, help="Return only when the proxy has ended.")
 @admin_options
 @json_option
-def drain(wait: bool, admin: Admin, as_json: bool) -> None:
+def drain(after: float, wait: bool, admin: Admin, as_json: bool) -> None:
     """End the proxy in order, as SIGTERM does: it takes nothing new and finishes what is under way."""
+    time.sleep(after)
     begun = time.monotonic()
     told = admin.call("POST", "/v1/drain").value
     count, grace = told["connections"], told["grace"]

@@ -9,6 +9,7 @@ import json
 from typing import Any, Final
 
 from proxy.injector.annotations import Wishes
+from proxy.injector.containers import lingering
 from proxy.injector.settings import INBOUND, OUTBOUND, RULES, STATE
 
 SPARE: Final = 5  # seconds between the end of the drain and the kubelet's SIGKILL
@@ -34,7 +35,8 @@ def document(wishes: Wishes, grace: int) -> dict[str, Any]:
     made["admin"] = {"address": f"127.0.0.1:{wishes.admin_port}"}
     made["health"] = {"address": f"0.0.0.0:{wishes.health_port}"}
     made["log"] = {"level": wishes.log_level, "access": wishes.access_log}
-    made["drain"] = {"grace": f"{max(1, grace - SPARE)}s"}
+    spent = SPARE if wishes.native_sidecar else SPARE + lingering(grace)
+    made["drain"] = {"grace": f"{max(1, grace - spent)}s"}
     return made
 
 

@@ -19,7 +19,7 @@ TOKEN: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 HEALTH_PORT: Final = "misrule-health"  # the port's name, which PodMonitors ask for
 FILE: Final = "misrule.yaml"
-LINGER: Final = "5"  # seconds in which Services may still send to a pod that is being deleted
+LINGER: Final = 5  # seconds in which Services may still send to a pod that is being deleted
 START: Final = 60  # seconds that a start may take on a busy node
 
 Object = dict[str, Any]
@@ -30,8 +30,16 @@ def names(wishes: Wishes) -> tuple[str, ...]:
     return SIDECAR, CAPTURE, VOLUME, RULES_VOLUME, STATE_VOLUME, TOKEN_VOLUME
 
 
-def sidecar(wishes: Wishes) -> Object:
-    """Make the container of the proxy; a native one is an init container that stays."""
+def lingering(grace: int) -> int:
+    """Give the seconds for which a plain container serves on, of its pod's terminationGracePeriodSeconds."""
+    return min(LINGER, grace // 3)
+
+
+def sidecar(wishes: Wishes, grace: int) -> Object:
+    """Make the container of the proxy; a native one is an init container that stays.
+
+    ``grace`` is the pod's terminationGracePeriodSeconds.
+    """
     probe = {"path": "/readyz", "port": wishes.health_port}
     made: Object = {
         "name": SIDECAR,
@@ -65,7 +73,7 @@ def sidecar(wishes: Wishes) -> Object:
     if wishes.native_sidecar:
         made["restartPolicy"] = "Always"
     else:
-        made["lifecycle"] = _lifecycle()
+        made["lifecycle"] = _lifecycle(lingering(grace))
     return made
 
 
@@ -82,7 +90,7 @@ def _ports(wishes: Wishes) -> list[Object]:
     return [*ports, {"name": HEALTH_PORT, "containerPort": wishes.health_port, "protocol": "TCP"}]
 
 
-def _lifecycle() -> Object:
+def _lifecycle(linger: int) -> Object:
     """Make up for what a plain container lacks: the others wait for it, and it outlives a Service's traffic.
 
     A kubelet starts containers one after the other, each when the one before has done its postStart hook.  A
@@ -90,7 +98,7 @@ def _lifecycle() -> Object:
     """
     return {
         "postStart": {"exec": {"command": ["misrule", "ready", "--wait", f"{START}s"]}},
-        "preStop": {"exec": {"command": ["sleep", LINGER]}},
+        "preStop": {"exec": {"command": ["misrule", "drain", "--after", f"{linger}s"]}},
     }
 
 

@@ -45,23 +45,24 @@ def decide(pod: Pod, settings: Settings) -> Verdict:
 
 def operations(pod: Pod, wishes: Wishes) -> list[Operation]:
     """Write the patch; nothing that the pod has is replaced or removed."""
-    spec = pod.spec
-    before, behind = _init_containers(wishes)
+    spec, grace = pod.spec, pod.spec.terminationGracePeriodSeconds
+    grace = configuration.GRACE if grace is None else grace
+    before, behind = _init_containers(wishes, grace)
     made = _insert("initContainers", spec.initContainers, before, behind)
     if not wishes.native_sidecar:
-        made += _insert("containers", spec.containers, [containers.sidecar(wishes)], [])
+        made += _insert("containers", spec.containers, [containers.sidecar(wishes, grace)], [])
     made += _insert("volumes", spec.volumes, [], containers.volumes(wishes))
-    return made + _annotations(pod, wishes)
+    return made + _annotations(pod, wishes, grace)
 
 
-def _init_containers(wishes: Wishes) -> tuple[list[Operation], list[Operation]]:
+def _init_containers(wishes: Wishes, grace: int) -> tuple[list[Operation], list[Operation]]:
     """Give what comes before the pod's init containers, and what behind them.
 
     Capture comes right before the sidecar: what runs between the two would have no network.
     """
     ours = [containers.capture(wishes)] if wishes.capture != "none" else []
     if wishes.native_sidecar:
-        ours.append(containers.sidecar(wishes))
+        ours.append(containers.sidecar(wishes, grace))
     return (ours, []) if wishes.init_order == "first" else ([], ours)
 
 
@@ -78,9 +79,8 @@ def _insert(
     return front + [{"op": "add", "path": f"{path}/-", "value": value} for value in behind]
 
 
-def _annotations(pod: Pod, wishes: Wishes) -> list[Operation]:
-    grace = pod.spec.terminationGracePeriodSeconds
-    document = configuration.document(wishes, configuration.GRACE if grace is None else grace)
+def _annotations(pod: Pod, wishes: Wishes, grace: int) -> list[Operation]:
+    document = configuration.document(wishes, grace)
     added = {PREFIX + CONFIG: configuration.text(document), PREFIX + STATUS: _status(wishes)}
     present = pod.metadata.annotations if pod.metadata else None
     if not wishes.native_sidecar and DEFAULT not in (present or {}):

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -73,7 +74,7 @@ class Kubelet:
         }
         pod: dict[str, Any] = {
             "metadata": {"annotations": {f"misrule.dev/{key}": value for key, value in wanted.items()}},
-            "spec": {"containers": [{"name": "shop", "image": "shop:1"}]},
+            "spec": {"containers": [{"name": "shop", "image": "shop:1"}], "terminationGracePeriodSeconds": 6},
         }
         asked = review.read(json.dumps(kubernetes.review(pod)).encode())
         answer = json.loads(review.answer(asked, Settings(native=native)).body)
@@ -147,9 +148,15 @@ def test_an_injected_sidecar_from_its_start_to_its_end(kubelet: Kubelet) -> None
         assert status(kubelet.port, "/gone") == 410
         assert kubelet.execute("misrule", "stop").returncode == 0
         assert status(kubelet.port, "/gone") == 200
+
+        # The pod is deleted: the hook lets it serve on for a while, then drains it; SIGTERM follows.
+        begun = time.monotonic()
+        hooked = kubelet.execute(*kubelet.container["lifecycle"]["preStop"]["exec"]["command"])
+        assert (hooked.returncode, time.monotonic() - begun >= 2.0) == (0, True), hooked.stderr
+        assert process.wait(30) == 0, process.text()
     finally:
-        ended = process.stop(30)
-    assert ended == 0, process.text()
+        process.stop(30)
+    assert '"draining"' in process.text()
     assert kubelet.execute("misrule", "ready").returncode == 1
 
 
