@@ -13,6 +13,10 @@ KNOWN = [
     (b"GET /a b\xc3\xa4 HTTP/1.1\r\n", HTTP),  # a bad target is for the reader of HTTP to refuse
     (b"GET / HTTP/3.7\r\n", HTTP),
     (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", HTTP),
+    (b"GET /?to=http://a/ HTTP/1.1\r\n", HTTP),
+    (b"OPTIONS * HTTP/1.1\r\n", HTTP),
+    (b"CONNECT shop.example:443 HTTP/1.1\r\nhost: shop.example:443\r\n\r\n", OTHER),  # to a forward proxy
+    (b"GET http://shop.example/ HTTP/1.1\r\n", OTHER),
     (b"\x16\x03\x01\x02\x00\x01", TLS),
     (b"\x16\x02\x01", OTHER),
     (b"get foo\r\n", OTHER),  # memcached
