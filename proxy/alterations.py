@@ -7,12 +7,13 @@ reason, and the message passes as it came.
 from typing import Final
 
 from proxy import rewriting
+from proxy.altered import DONE, LATER, LEFT_ALONE, WAITS
 from proxy.codings import Unreadable
 from proxy.copies import send_copies
 from proxy.exchange import Altered, Exchange
 from proxy.gathering import Gathering
 from proxy.http2.body import StreamBody
-from proxy.performer import DONE, LATER, LEFT_ALONE, WAITS, Performance
+from proxy.performer import Performance
 from proxy.rewriting import NO_CONTENT, BadHead, Change
 from proxy.row import Row, Sink
 from proxy.slow_heads import TO_CLIENT, TO_UPSTREAM, SlowHead

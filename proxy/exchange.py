@@ -8,6 +8,9 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
+from proxy.altered import Altered as Altered
+from proxy.altered import Shaping as Shaping
+from proxy.altered import Whole as Whole
 from proxy.errors import Failure
 from proxy.metrics.calls import NO_STATUS
 from proxy.metrics.cells import RouteCells
@@ -22,8 +25,10 @@ from rules.breakers.keeper import Pass
 from rules.compiled import CompiledRule
 from rules.done import Done
 from rules.facts import Facts
+from rules.limits import Permit
 from rules.plan import Chosen
 from rules.snapshot import Plan
+from rules.way_actions import Say
 
 # Why reading from a side is paused: any bit pauses it.
 BY_PEER: Final = 1  # the other side cannot take more
@@ -97,60 +102,6 @@ class Passing:
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
-class Shaping:
-    """What stands in the way of one direction's content and changes it; the first of a row of them."""
-
-    def feed(self, data: bytes) -> None:
-        """Content has come."""
-        raise NotImplementedError
-
-    def close(self, reader: BodyReader) -> None:
-        """The content is complete; ``reader`` has the trailers, which may be changed."""
-        raise NotImplementedError
-
-    def keeps_length(self) -> bool:
-        """Whether content-length stays true: as many bytes pass as came."""
-        raise NotImplementedError
-
-    def closing(self) -> EndCall | None:
-        """Give the end that a call is to have instead of its own, None where it keeps that."""
-        raise NotImplementedError
-
-
-@mypyc_attr(allow_interpreted_subclasses=True)
-class Whole:
-    """A body that is read ahead: ``pull`` until it is ``decided`` what becomes of it, then ``body`` has it.
-
-    Where there was more than could be waited for, ``body`` has the begin, and the rest follows.
-    """
-
-    def __init__(self, body: BodyReader) -> None:
-        self.decided: bool = False
-        self.complete: bool = False
-        self.marked: bool = False  # faults that wait for a place in it were told
-        self.body: BodyReader = body
-
-    def pull(self, reader: BodyReader) -> bool:
-        """Take in what has come; False: nothing more for now."""
-        raise NotImplementedError
-
-    def cancel(self) -> None:
-        """Wait no more: the exchange is over."""
-        raise NotImplementedError
-
-
-class Altered:
-    """What faults on whole messages leave, from the first of them on.  Defaults stand in the class."""
-
-    came: Head | None = None  # the request's head as it came, where it goes on as another one
-    request: Whole | None = None
-    response: Whole | None = None
-    slow_request: Shaping | None = None  # by which the head passes
-    slow_response: Shaping | None = None
-    copy: bool = False  # the exchange is one more of another, and no client's own
-
-
-@mypyc_attr(allow_interpreted_subclasses=True)
 class ClientSide(Connection):
     """The client's side of an exchange, whatever its protocol."""
 
@@ -189,6 +140,10 @@ class ClientSide(Connection):
     def answer(self, ex: "Exchange", answer: Answer, extra: bytes) -> None:
         """Send a whole answer of our own; ``extra`` are further header lines."""
         raise NotImplementedError
+
+    def say(self, ex: "Exchange", say: Say) -> bool:
+        """Tell a client whose bytes are passed on unread something; False: it is told when it has spoken."""
+        return True
 
     def bare_body(self) -> None:
         """Give the request's body without its framing; to be said before any of it is read."""
@@ -334,6 +289,12 @@ class UpstreamSide(Connection):
         raise NotImplementedError
 
 
+class Holder:
+    """What a client's connection holds beyond its exchanges."""
+
+    places: list[Permit] | None = None  # of limits on connections
+
+
 class Exchange:
     """One request and its answer.  Times are seconds of the worker's clock, sizes bytes.
 
@@ -357,6 +318,8 @@ class Exchange:
     late_plans: list[Plan] | None = None  # of rules that came while this was open (on: open)
     facts: Facts | None = None
     passes: list[Pass] | None = None  # of breakers, which are told how this ends
+    holder: Holder | None = None  # its connection, where rules were asked about it
+    permits: list[Permit] | None = None  # of limits, which are given back when this ends
     holding: list[Releasable] | None = None  # the faults that make this exchange wait
     sent_at: float = 0.0  # when the request was complete at the upstream; 0: not yet
     injected: float = 0.0  # seconds that faults have added

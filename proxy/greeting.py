@@ -11,6 +11,7 @@ from rules.compiled import CompiledRule
 from rules.facts import Facts
 from rules.plan import Chosen
 from rules.snapshot import Plan
+from rules.way_actions import Admit
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -73,7 +74,7 @@ class ConnectionFaults(Releasable):
     def _act(self, chosen: Chosen, facts: Facts) -> bool:
         """Begin one action; True: the connection waits or has ended."""
         action = chosen.fault.decide(facts, chosen.dice)
-        if isinstance(action, Nothing):
+        if isinstance(action, (Nothing, Admit)):  # a connection has no place before its first request
             chosen.cancel()
             return False
         if isinstance(action, Wait) and action.seconds > 0.0:

@@ -9,14 +9,16 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
+from proxy import limiting
+from proxy.altered import LATER, LEFT_ALONE, WAITS
 from proxy.consulting import consult
+from proxy.deadlines import wait_for_deadline
 from proxy.errors import Failure
 from proxy.exchange import Exchange
 from proxy.net.timers import Timer
-from proxy.wire.grpc import timeout_of
-from proxy.wire.h2_fields import Block
 from proxy.worker import Releasable
 from rules.actions import (
+    FOREVER,
     THEN_ABORT,
     THEN_CLOSE,
     THEN_CONTINUE,
@@ -36,13 +38,13 @@ from rules.actions import (
     WaitForDeadline,
 )
 from rules.compiled import CompiledRule
+from rules.facts import Facts
 from rules.fault import UPSTREAM, Fault
+from rules.limits import ADMITTED, Limits
 from rules.message_actions import MessageAction
 from rules.plan import Chosen
 from rules.snapshot import Plan
-from rules.way_actions import (
-    FailToConnect,
-)
+from rules.way_actions import Admit, FailToConnect, Say
 
 
 class Fail(Action):
@@ -53,15 +55,11 @@ class Fail(Action):
         self.seconds: float = seconds
 
 
-# What has become of an action on a whole message.
-DONE: Final = 0
-WAITS: Final = 1  # for the message: it is asked for again then
-LATER: Final = 2  # nothing yet, but something may come
-LEFT_ALONE: Final = 3
-
 _RESET: Final = Reset()
 _CLOSE: Final = Close()
 _NOTHING: Final = Nothing()
+_LATER: Final = Nothing()  # nothing yet, but something may come
+_IN_LINE: Final = Hold(FOREVER, THEN_CONTINUE)
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -87,6 +85,10 @@ class Ending:
 
     def close(self, ex: Exchange, close: Close, side: int) -> None:
         """End this side in order before the message is complete, the other as a proxy would."""
+        raise NotImplementedError
+
+    def say(self, ex: Exchange, say: Say) -> None:
+        """Tell a client whose bytes are passed on unread something, and end its connection."""
         raise NotImplementedError
 
     def cut_body(self, ex: Exchange, phase: int) -> None:
@@ -140,7 +142,6 @@ class Performance:
         self.then: Then = then
         self.ending: Ending = ending
         self.at: int = 0
-        self.held: _Held | None = None
 
     def step(self) -> None:
         """Carry out faults until one makes the exchange wait, ends it, or none is left."""
@@ -156,40 +157,43 @@ class Performance:
             if self._withdrawn(chosen):
                 chosen.cancel()  # for good: who asks for the next fault must not be given it again
                 continue
-            action = chosen.fault.decide(facts, chosen.dice)
-            if isinstance(action, WaitForDeadline):
-                action = _wait_for_deadline(ex, action)
-            elif isinstance(action, ShapeHandshake) and chosen.fault.side == UPSTREAM:
-                action = self.ending.spoil(ex, action)
-            elif isinstance(action, ShapeLookup):
-                action = self.ending.look_up(ex, action)
-            elif isinstance(action, FailToConnect):
-                action = self.ending.cannot_connect(ex, action)
-            elif isinstance(action, Consult):
-                action = self._consult(chosen, action)
-            elif isinstance(action, MessageAction):
-                verdict = self._alter(chosen, action)
-                if verdict == WAITS:
-                    return
-                if verdict == LATER:
-                    continue
-                if verdict == LEFT_ALONE:
-                    action = _NOTHING
+            action = self._decided(chosen, facts)
             if isinstance(action, Nothing):
-                chosen.cancel()
-            elif self._act(chosen, chosen.fault, action):
+                if action is not _LATER:
+                    chosen.cancel()
+            elif action is _IN_LINE or self._act(chosen, chosen.fault, action):
                 return
         if not ex.over:
             self.then.carry_on(ex)
 
-    def _alter(self, chosen: Chosen, action: MessageAction) -> int:
+    def _decided(self, chosen: Chosen, facts: Facts) -> Action:
+        """Give what is to be done, or what has become of it: _IN_LINE where it waits to be asked again."""
+        ex = self.ex
+        action = chosen.fault.decide(facts, chosen.dice)
+        if isinstance(action, WaitForDeadline):
+            return wait_for_deadline(ex, action)
+        if isinstance(action, ShapeHandshake) and chosen.fault.side == UPSTREAM:
+            return self.ending.spoil(ex, action)
+        if isinstance(action, ShapeLookup):
+            return self.ending.look_up(ex, action)
+        if isinstance(action, FailToConnect):
+            return self.ending.cannot_connect(ex, action)
+        if isinstance(action, Consult):
+            return self._consult(chosen, action)
+        if isinstance(action, Admit):
+            return self._admit(chosen, action)
+        return self._alter(chosen, action) if isinstance(action, MessageAction) else action
+
+    def _alter(self, chosen: Chosen, action: MessageAction) -> Action:
         """Act on a whole message; who waits for it calls ``step``, perhaps before this has returned."""
         self.at -= 1
         verdict = self.ending.alter(self, chosen, action)
         if verdict == WAITS:
-            return WAITS
+            return _IN_LINE
         self.at += 1
-        return LATER if chosen.acted else verdict  # it has left its proof already, of the other message
+        if verdict == LATER or chosen.acted:  # it has left its proof already, of the other message
+            return _LATER
+        return _NOTHING if verdict == LEFT_ALONE else action
 
     def _consult(self, chosen: Chosen, action: Consult) -> Action:
         """Ask a breaker; gives the answer in place of the upstream's, or nothing to be done."""
@@ -201,6 +205,30 @@ class Performance:
         chosen.count_shadow()
         self.ending.shadowed(self.ex, self.plan, chosen)
         return _NOTHING
+
+    def _admit(self, chosen: Chosen, action: Admit) -> Action:
+        """Ask a limit; gives what comes of one who gets no place, or Hold: it waits for one."""
+        ex = self.ex
+        verdict = limiting.ask(ex, self.plan, chosen, action)
+        if verdict == ADMITTED:
+            return _NOTHING
+        limits, room = limiting.room_of(ex, self.plan, chosen, action)
+        over = limiting.over(action, room, limits, verdict, limiting.now_of(ex.worker))
+        if chosen.rule.shadow:
+            limits.counts[verdict] += 1
+            chosen.count_shadow()
+            self.ending.shadowed(ex, self.plan, chosen)
+            return _NOTHING
+        if room.queued() >= limits.figures.queue:
+            limits.counts[verdict] += 1
+            return over
+        self.plan.acted(chosen)
+        ex.client.faulted()
+        held = _Queued(self, chosen, over, limits, verdict)
+        self._wait(limits.figures.timeout, held)
+        held.turn = limiting.Turn(ex, held, limits, room, action.requests, chosen.number)
+        held.turn.join(verdict)
+        return _IN_LINE
 
     def _withdrawn(self, chosen: Chosen) -> bool:
         """Tell whether the rule went away, or all faults were stopped, since this was planned."""
@@ -224,9 +252,9 @@ class Performance:
         elif isinstance(action, Disturb):
             ex.client.disturb(action, chosen.rule)
         self.ending.injected(ex, self.plan, chosen)
-        return self._end(fault, action)
+        return self.end_by(fault, action)
 
-    def _end(self, fault: Fault, action: Action) -> bool:
+    def end_by(self, fault: Fault, action: Action) -> bool:
         """Let an action that ends the exchange, or a body of it, do so; False: it is none of these."""
         ex = self.ex
         if isinstance(action, Answer):
@@ -239,6 +267,8 @@ class Performance:
             self.ending.failed(ex, action.failure)
         elif isinstance(action, CutBody):
             self.ending.cut_body(ex, fault.phase)
+        elif isinstance(action, Say):
+            self.ending.say(ex, action)
         elif isinstance(action, ShapeHandshake):
             # The connection was open before: its client shall come again, and meet what it now meets.
             self.ending.close(ex, _CLOSE, fault.side)
@@ -250,7 +280,11 @@ class Performance:
         self, chosen: Chosen, seconds: float, then: int, answer: Answer | None, failure: Failure | None = None
     ) -> bool:
         """Make the exchange wait; seconds below 0: until it is let go."""
-        held = _Held(self, chosen, then, answer, failure)
+        self._wait(seconds, _Held(self, chosen, then, answer, failure))
+        return True
+
+    def _wait(self, seconds: float, held: "_Held") -> None:
+        """Make the exchange wait; seconds below 0: until it is let go."""
         holding = self.ex.holding
         if holding is None:
             self.ex.holding = [held]
@@ -260,7 +294,6 @@ class Performance:
         self.ex.worker.cells.waiting += 1
         if seconds >= 0.0:
             held.timer = self.ex.worker.timers.after(seconds, held)
-        return True
 
     def hold(self, chosen: Chosen, seconds: float) -> None:
         """Make the exchange wait, then go on."""
@@ -280,15 +313,6 @@ class Performance:
             self.ending.close(ex, _CLOSE, held.chosen.fault.side)
         else:
             self.ending.reset(ex, _RESET, held.chosen.fault.side)
-
-
-def _wait_for_deadline(ex: Exchange, wait: WaitForDeadline) -> Action:
-    """Say how long that is from now on."""
-    block = ex.head.block
-    timeout = timeout_of(block.get(b"grpc-timeout") if isinstance(block, Block) else None)
-    if timeout < 0.0:
-        return _NOTHING
-    return Wait(max(0.0, ex.started + timeout + wait.seconds - ex.worker.timers.now()))
 
 
 class _Held(Releasable):
@@ -345,3 +369,32 @@ class _Held(Releasable):
         passed = worker.timers.now() - self.since
         ex.injected += passed
         self.chosen.milliseconds += passed * 1000.0
+
+
+class _Queued(_Held):
+    """One exchange that waits for a place; when its time has run out it gets what those get who have none."""
+
+    def __init__(
+        self, performance: Performance, chosen: Chosen, over: Action, limits: Limits, verdict: int
+    ) -> None:
+        super().__init__(performance, chosen, THEN_CONTINUE, None, None)
+        self.over: Action = over
+        self.limits: Limits = limits
+        self.verdict: int = verdict
+        self.turn: limiting.Turn | None = None
+
+    def rules_changed(self) -> None:
+        if self.turn is not None:
+            self.turn.figures_changed()
+
+    def fire(self) -> None:
+        self._end()
+        self.limits.counts[self.verdict] += 1
+        performance = self.performance
+        performance.ending.injected(performance.ex, performance.plan, self.chosen)
+        performance.end_by(self.chosen.fault, self.over)
+
+    def _end(self) -> None:
+        super()._end()
+        if self.turn is not None:
+            self.turn.leave()

@@ -63,6 +63,9 @@ class Releasable(Callback):
         """Tell whether it waits for the peer to give up: no time ends it."""
         return False
 
+    def rules_changed(self) -> None:
+        """Other rules are in force, and this waits on."""
+
     def let_go(self) -> None:
         """Stop waiting and go on as if the fault had ended."""
         raise NotImplementedError
@@ -132,6 +135,8 @@ class Worker:
             rule = held.rule_now()
             if stopped or rule is None or not snapshot.in_force(rule.name):
                 held.let_go()
+            else:
+                held.rules_changed()
         if not stopped and before is not snapshot:
             for connection in list(self.connections):
                 connection.rules_changed(before)

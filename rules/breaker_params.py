@@ -5,19 +5,16 @@ from typing import Any, Final
 from rules.answers import ANSWER_FIELDS
 from rules.breakers import figures as of
 from rules.breakers.figures import FORCED_NOT, MILLION, OFF, PROFILES, STATES, Figures
-from rules.http_params import TOKEN, GrpcStatus, StatusRange
+from rules.http_params import GrpcStatus, StatusRange
+from rules.key_params import Per
 from rules.params import (
-    ALONE,
     BadValue,
     Bool,
     Choice,
-    Context,
     Duration,
     Integer,
     Number,
-    Param,
     Percent,
-    Schema,
     Text,
 )
 from rules.records import Field, ListOf, Record, Values, at
@@ -70,24 +67,6 @@ _OF_LIBRARY: Final = ("window", "min_calls", "failure_percent", "failures", "slo
 _OF_ADMISSION: Final = ("aggression", "sr_threshold", "rps_threshold", "max_rejection_probability")
 _OF_NO_ADMISSION: Final = (*_OF_MESH, *_OF_LIBRARY[1:], "consecutive_failures", "open_for")
 _CRITERIA: Final = ("failure_percent", "failures", "slow_call", "consecutive_failures")
-
-
-class Per(Param[str]):
-    """What the key of the state is: rule, upstream, route, or header:NAME."""
-
-    human = "rule, upstream, route or header:NAME"
-
-    def parse(self, value: object, context: Context = ALONE) -> str:
-        """Read it; the name of a header in lower case."""
-        if value in ("rule", "upstream", "route"):
-            return str(value)
-        if isinstance(value, str) and value.startswith("header:"):
-            return Text(self.human, f"header:{TOKEN}", high=256).parse(value).lower()
-        raise self.wrong(value)
-
-    def schema(self) -> Schema:
-        """Describe it."""
-        return {"type": "string", "pattern": f"^(rule|upstream|route|header:{TOKEN})$", "maxLength": 256}
 
 
 _WINDOW: Final[Record[Values]] = Record(

@@ -9,6 +9,7 @@ from rules.compiled import OF_EXCHANGE, CompiledRule, SampledFault
 from rules.conditions import Condition
 from rules.draw import MILLION
 from rules.facts import Facts
+from rules.limits import LimitFigures, Limits
 from rules.phases import END, NAMES, RESPONSE_HEAD, TLS
 from rules.plan import eligible
 from rules.sample import FIRES, NO_KEY, NOT_DRAWN, NOT_THIS_ONE, TOO_MANY_ACTIVE, Sampling, Tally, unit_of
@@ -92,7 +93,9 @@ def _entry(rule: CompiledRule, facts: Facts, opened: int) -> dict[str, Any]:
         outcome = NOT_SAMPLED
     else:
         outcome = SHADOWS if rule.shadow else FIRES_NOW
-    faults = [_fault(fault, rule.of_trailers) for fault in _in_place(rule)]
+    faults = [
+        _fault(fault, rule.of_trailers, rule.state.faults[fault.number].limits) for fault in _in_place(rule)
+    ]
     if outcome == ON_CONNECTION:
         for fault, item in zip(_in_place(rule), faults, strict=True):
             item["why_not"] = _when(fault)
@@ -129,9 +132,27 @@ def _in_place(rule: CompiledRule) -> list[SampledFault]:
     return sorted(rule.connection + rule.handshake + rule.exchange, key=lambda fault: fault.number)
 
 
-def _fault(fault: SampledFault, of_trailers: bool) -> dict[str, Any]:
+def _stand_of_limit(figures: LimitFigures, limits: Limits | None) -> str:
+    """Say how far a limit is used up, over all keys."""
+    connections, requests, waiting = (0, 0, 0) if limits is None else limits.under_way()
+    parts = []
+    if figures.connections >= 0:
+        parts.append(f"{connections} of {figures.connections} connections")
+    if figures.requests >= 0:
+        parts.append(f"{requests} of {figures.requests} requests at once")
+    if figures.rate_count:
+        seconds = figures.rate_unit // 1_000_000
+        parts.append(f"{figures.rate_count} in {seconds} s, bursts of {figures.burst}")
+    if figures.queue:
+        parts.append(f"{waiting} of {figures.queue} wait")
+    return ", ".join(parts)
+
+
+def _fault(fault: SampledFault, of_trailers: bool, limits: Limits | None) -> dict[str, Any]:
     note = ""
-    if of_trailers and RESPONSE_HEAD <= fault.fault.phase < END:
+    if fault.fault.limit is not None:
+        note = _stand_of_limit(fault.fault.limit, limits)
+    elif of_trailers and RESPONSE_HEAD <= fault.fault.phase < END:
         note = BEHIND_BODY if fault.fault.at_end else TRAILERS_ONLY
     return {
         "number": fault.number,

@@ -19,6 +19,7 @@ from rules.actions import Action
 from rules.breakers.figures import Figures
 from rules.draw import Dice
 from rules.facts import Facts
+from rules.limits import LimitFigures
 from rules.phases import END, RESPONSE_BODY, RESPONSE_HEAD
 from rules.records import Record, Values
 
@@ -51,6 +52,7 @@ class Fault:
         self.both: bool = False  # it acts on both messages, each for itself: see second
         self.of_end: bool = False  # with shapes: it changes how the body ends, and nothing before
         self.figures: Figures | None = None  # of the breakers that it consults: they decide if it acts
+        self.limit: LimitFigures | None = None  # by which it asks for a place: that decides if it acts
         self.header: bytes = b""  # a request header that it looks at, lower-case
         self.of_requests: bool = False  # True: it has nothing to say where no requests are read
         self.protocols: int = 0  # bits of rules.facts: it acts only where one of these is spoken; 0: anywhere

@@ -10,6 +10,7 @@ from typing import Final
 from rules.breakers.keeper import Breakers
 from rules.draw import MILLION, Draws
 from rules.facts import Facts
+from rules.limits import Limits
 from rules.opening import Opening
 from rules.reading import cookie_value, query_values
 
@@ -139,13 +140,14 @@ def unit_of(sticky: StickyKey | None, ordinal: int, facts: Facts) -> bytes:
 class FaultState:
     """What outlives the exchanges of one fault of a rule."""
 
-    __slots__ = ("breakers", "memory", "skipped", "tally")
+    __slots__ = ("breakers", "limits", "memory", "skipped", "tally")
 
     def __init__(self) -> None:
         self.tally: Tally = Tally()
         self.skipped: dict[str, int] = {}  # messages that it could not act on, by the reason
         self.memory: list[float] = []
         self.breakers: Breakers | None = None  # what a fault that consults them keeps
+        self.limits: Limits | None = None  # ... one that asks them for a place
 
 
 class RuleState:
@@ -198,5 +200,7 @@ class RuleState:
             fault.skipped.clear()
             if fault.breakers is not None:
                 fault.breakers.reset()
+            if fault.limits is not None:
+                fault.limits.reset()
             self.injected[at] = 0
             self.shadowed[at] = 0

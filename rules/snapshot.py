@@ -66,7 +66,7 @@ class Plan:
 
     def _place(self, chosen: Chosen) -> None:
         self.chosen.append(chosen)
-        if chosen.rule.shadow and chosen.fault.figures is None:
+        if chosen.rule.shadow and chosen.fault.figures is None and chosen.fault.limit is None:
             chosen.count_shadow()
             self.shadowed.append(chosen)
             return

@@ -12,6 +12,7 @@ from proxy.admin.types import (
     ExplainRequest,
     Explanation,
     FaultCounts,
+    LimitCounts,
     ReloadView,
     ResetDone,
     RuleCounts,
@@ -26,9 +27,11 @@ from proxy.reader import read_documents
 from rules import phases, store
 from rules.compiled import CompiledRule
 from rules.explain import explain
+from rules.limits import VERDICTS
 from rules.model import Place, Rule
 from rules.opening import STATES
 from rules.parse import RuleContext, RuleParam, parse_rule
+from rules.sample import FaultState
 from rules.schedule import describe
 from rules.store import ADMIN, Change, Store, merge_patch
 from rules.text import Problem, RulesError, read
@@ -275,6 +278,15 @@ def _view(compiled: CompiledRule, layers: _Layers) -> RuleView:
     )
 
 
+def _limit(state: FaultState) -> LimitCounts | None:
+    limits = state.limits
+    if limits is None:
+        return None
+    asked = dict(zip(VERDICTS, limits.counts, strict=True))
+    connections, requests, waiting = limits.under_way()
+    return LimitCounts(connections, requests, waiting, len(limits.rooms), asked)
+
+
 def _schedule(compiled: CompiledRule) -> ScheduleView | None:
     opening = compiled.state.opening
     if opening is None:
@@ -295,7 +307,12 @@ def _counts(compiled: CompiledRule) -> RuleCounts:
     state = compiled.state
     faults = [
         FaultCounts(
-            planned.fault.KIND, phases.NAMES[planned.fault.phase], injected, shadowed, dict(kept.skipped)
+            planned.fault.KIND,
+            phases.NAMES[planned.fault.phase],
+            injected,
+            shadowed,
+            dict(kept.skipped),
+            _limit(kept),
         )
         for planned, injected, shadowed, kept in zip(
             compiled.rule.faults, state.injected, state.shadowed, state.faults, strict=True

@@ -8,6 +8,16 @@ Count = Annotated[int, Meta(ge=0)]
 Time = Annotated[str, Meta(description="RFC 3339, UTC", examples=["2026-11-21T09:30:00.000Z"])]
 
 
+class LimitCounts(Struct, frozen=True):
+    """What is under way within a limit, and what it said."""
+
+    connections: Count
+    requests: Count
+    waiting: Count
+    keys: Count
+    asked: Annotated[dict[str, int], Meta(description="By verdict: admitted, or what stood in the way")]
+
+
 class FaultCounts(Struct, frozen=True, omit_defaults=True):
     """What one fault of a rule did."""
 
@@ -16,6 +26,7 @@ class FaultCounts(Struct, frozen=True, omit_defaults=True):
     injected: Annotated[Count, Meta(description="How often it acted")]
     shadowed: Annotated[Count, Meta(description="How often it would have acted, in mode shadow")]
     skipped: Annotated[dict[str, Count], Meta(description="Messages it could not act on, by the reason")] = {}
+    limit: Annotated[LimitCounts | None, Meta(description="Of a limit that has been asked")] = None
 
 
 class RuleCounts(Struct, frozen=True):

@@ -6,7 +6,7 @@ At most one exchange of a connection is under way; the bytes of pipelined reques
 import asyncio
 from typing import Any, Final, cast
 
-from proxy import errors
+from proxy import errors, limiting
 from proxy.errors import Failure
 from proxy.exchange import BY_BUFFER, BY_PEER, Exchange, Passing
 from proxy.http1.client_leg import (
@@ -100,6 +100,9 @@ class ClientConnection(ClientLeg):
             passing.client_lost(error is not None)
         elif ex is not None:
             end.gone(ex)
+        places = self.intake.places
+        if places is not None:
+            limiting.release(self.worker, places)
 
     def stuck(self) -> bool:
         """Tell whether a fault holds what passes unread, and only its client's going away can end that."""

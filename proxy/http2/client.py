@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any, Final, cast
 
-from proxy import errors
+from proxy import errors, limiting
 from proxy.exchange import BY_BUFFER, BY_PEER
 from proxy.http2 import refused
 from proxy.http2.client_stream import ClientStream
@@ -90,6 +90,9 @@ class ClientConnection(Carrier):
         for greeting in list(self.intake.greetings):
             greeting.cancel()
         self._lose_all(error is not None)
+        places = self.intake.places
+        if places is not None:
+            limiting.release(self.worker, places)
 
     def resume_writing(self) -> None:
         super().resume_writing()

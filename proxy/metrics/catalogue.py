@@ -34,7 +34,8 @@ LABELS: Final[dict[str, str]] = {
     "phase": "phase of the exchange, see rules/phases.py",
     "reason": "why a message was left alone, see rules/message_actions.py",
     "state": "state of a breaker: closed, half_open or open",
-    "verdict": "admitted or refused",
+    "verdict": "admitted or refused; of limits: admitted, connections, requests or rate",
+    "of": "connections, requests or waiting",
     "layer": "file or admin",
     "resumed": "true or false",
     "result": "success or failure; of a review: injected, left, refused or failed",
@@ -187,6 +188,18 @@ BREAKER_CALLS: Final = Metric(
     "Exchanges that the breakers of a rule were asked about; of rules in mode shadow too.",
     ("rule", "verdict"),
 )
+LIMITS: Final = Metric(
+    "misrule_limits",
+    GAUGE,
+    "What is under way within the limits of a rule: connections, requests, and those who wait.",
+    ("rule", "of"),
+)
+LIMIT_ASKED: Final = Metric(
+    "misrule_limit_asked",
+    COUNTER,
+    "What the limits of a rule said: admitted, or which one stood in the way; of rules in mode shadow too.",
+    ("rule", "verdict"),
+)
 HELD: Final = Metric("misrule_exchanges_held", GAUGE, "Exchanges that a fault delays or stalls now.")
 STOPPED: Final = Metric("misrule_faults_stopped", GAUGE, "1 while the red button is pressed.")
 
@@ -281,6 +294,8 @@ METRICS: Final[tuple[Metric, ...]] = (
     BREAKERS,
     BREAKER_TRANSITIONS,
     BREAKER_CALLS,
+    LIMITS,
+    LIMIT_ASKED,
     HELD,
     STOPPED,
     RULES,

@@ -23,6 +23,7 @@ from proxy.metrics.reloads import Reloads
 from rules import phases
 from rules.breakers.figures import STATES
 from rules.compiled import CompiledRule
+from rules.limits import VERDICTS
 from rules.snapshot import Snapshot
 
 Injections = dict[tuple[str, str, str], int]  # rule, fault, phase
@@ -58,7 +59,7 @@ class Exposition(Collector):
         cells, sources = self._sources.cells, self._sources
         families = [*_routes(cells.routes), _calls(cells.calls), *_listeners(cells), *_upstreams(cells)]
         families += [*_health(cells), *_names(cells), *_rules(sources.snapshot())]
-        families += _breakers(sources.snapshot())
+        families += [*_breakers(sources.snapshot()), *_limits(sources.snapshot())]
         families += _state(sources)
         return [*families, *self._process.collect()]
 
@@ -249,6 +250,19 @@ def _breakers(snapshot: Snapshot) -> list[Family]:
         _counter(catalogue.BREAKER_TRANSITIONS, counts[1].items()),
         _counter(catalogue.BREAKER_CALLS, counts[2].items()),
     ]
+
+
+def _limits(snapshot: Snapshot) -> list[Family]:
+    """Sum up the limits of each rule that has been asked."""
+    under_way: Counts = {}
+    asked: Counts = {}
+    for number, rule in enumerate(snapshot.rules):
+        name = rule.name if number < RULE_SERIES else OTHER
+        for state in rule.state.faults:
+            if state.limits is not None:
+                _count(under_way, name, ("connections", "requests", "waiting"), state.limits.under_way())
+                _count(asked, name, VERDICTS, state.limits.counts)
+    return [_gauge(catalogue.LIMITS, under_way.items()), _counter(catalogue.LIMIT_ASKED, asked.items())]
 
 
 def _count(counts: Counts, name: str, labels: Sequence[str], values: Sequence[int]) -> None:

@@ -18,6 +18,7 @@ from proxy.http2.client import ClientConnection as Http2Connection
 from proxy.listener import NO_TLS, ONLY_HTTP1, ONLY_HTTP2, ONLY_TCP, PASSTHROUGH, Listener
 from proxy.net.pipe import Conduit
 from proxy.net.tls import TlsTransport
+from proxy.parting import Parting
 from proxy.path import end
 from proxy.path.request_head import Intake
 from proxy.path.tls import CHOOSING, SECURED, Handshaking
@@ -29,6 +30,7 @@ from rules.actions import Action, Answer, Close, ShapeHandshake
 from rules.facts import HTTP2, TCP
 from rules.plan import Chosen
 from rules.snapshot import Plan, Snapshot
+from rules.way_actions import Say
 
 # What the reader of HTTP/1.1 has read when it finds the preface of HTTP/2 (RFC 9113, section 3.4).
 PREFACE_HEAD: Final = b"PRI * HTTP/2.0\r\n\r\n"
@@ -206,6 +208,7 @@ class Opaque(AcceptedConnection):
     def __init__(self, worker: Worker, listener: Listener, intake: Intake | None = None) -> None:
         super().__init__(worker, listener, intake)
         self.half_closed: bool = False  # the client's FIN came before there was where to pass it on
+        self.parting: Parting | None = None  # what is said to it instead of passing it on
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.intake.choose(Head(b""))
@@ -231,7 +234,7 @@ class Opaque(AcceptedConnection):
         return False
 
     def eof_received(self) -> bool:
-        if self.state == WAIT and not self.stuck():
+        if self.parting is None and self.state == WAIT and not self.stuck():
             self.half_closed = True
             return True
         return super().eof_received()
@@ -253,6 +256,20 @@ class Opaque(AcceptedConnection):
     def answer(self, ex: Exchange, answer: Answer, extra: bytes) -> None:
         if self.passing is None and self.listener.tls_mode == PASSTHROUGH:
             self.pipe.send(alert_record(UNRECOGNIZED_NAME if ex.target is None else INTERNAL_ERROR))
+
+    def say(self, ex: Exchange, say: Say) -> bool:
+        if not say.of_postgres:
+            self.pipe.send(say.data)
+            return True
+        self.parting = Parting(ex, self.pipe, say.data)
+        self.parting.hear(self.reader.leftover())
+        return False
+
+    def data_received(self, data: bytes) -> None:
+        if self.parting is None or self.state != WAIT:
+            super().data_received(data)
+        else:
+            self.parting.hear(data)
 
     def turn_away(self, failure: Failure) -> None:
         self.worker.cells.failed(self.listener.name, "", failure.kind)

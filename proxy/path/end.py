@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from proxy import alterations, consulting, errors, feigned
+from proxy import alterations, consulting, errors, feigned, limiting
 from proxy.errors import Failure
 from proxy.exchange import Exchange
 from proxy.listener import Listener
@@ -28,6 +28,7 @@ from rules.plan import Chosen
 from rules.snapshot import Plan
 from rules.way_actions import (
     FailToConnect,
+    Say,
 )
 
 _NOTHING: Final = Nothing()
@@ -91,6 +92,10 @@ class PathEnding(CallEnding):
         _let_arrive(ex)
         ex.client.end_call(ex, end)
         finish(ex)
+
+    def say(self, ex: Exchange, say: Say) -> None:
+        if ex.client.say(ex, say):
+            finish(ex)
 
     def spoil(self, ex: Exchange, shape: ShapeHandshake) -> Action:
         return feigned.handshake(ex, shape)
@@ -289,6 +294,10 @@ def finish(ex: Exchange) -> None:
             alterations.release(ex, ex.altered)
     if ex.passes is not None:
         consulting.report(ex)
+    permits = ex.permits
+    if permits is not None:
+        ex.permits = None
+        limiting.release(ex.worker, permits)
     late = ex.late_plans
     if late is not None:
         for one in late:

@@ -3,7 +3,7 @@
 from typing import Final
 
 from proxy import errors, forwarding
-from proxy.exchange import ClientSide, Exchange
+from proxy.exchange import ClientSide, Exchange, Holder
 from proxy.listener import ONLY_TCP, Listener, Target
 from proxy.path import end, resolve
 from proxy.performer import Then
@@ -24,7 +24,7 @@ class _Go(Then):
 _GO: Final = _Go()
 
 
-class Intake:
+class Intake(Holder):
     """Where the requests of one client connection come in, whatever its protocol."""
 
     def __init__(self, worker: Worker, listener: Listener) -> None:
@@ -147,6 +147,7 @@ class Intake:
 
     def facts(self, ex: Exchange) -> Facts:
         """Gather what rules may ask about this request."""
+        ex.holder = self
         head = ex.head
         protocols = self.protocol
         if head.grpc:

@@ -14,6 +14,7 @@ from rules.faults.drip import DripFault
 from rules.faults.duplicate import DuplicateFault
 from rules.faults.grpc import GrpcFault
 from rules.faults.http2 import Http2Fault
+from rules.faults.limit import LimitFault
 from rules.faults.loss import LossFault
 from rules.faults.reset import ResetFault
 from rules.faults.rewrite import RewriteFault
@@ -39,11 +40,10 @@ FAULTS: Final[dict[str, type[Fault]]] = {
     "rewrite": RewriteFault,
     "duplicate": DuplicateFault,
     "breaker": BreakerFault,
+    "limit": LimitFault,
     "dns": DnsFault,
     "connect": ConnectFault,
 }
 
 # Kinds that the rule language has and this version does not: their error says so.
-LATER: Final = (
-    "limit",
-)  # fmt: skip
+LATER: Final[tuple[str, ...]] = ()

@@ -1,6 +1,5 @@
 """breaker: what the caller of a circuit breaker sees."""
 
-from hashlib import blake2b
 from typing import ClassVar, Final
 
 from rules.actions import Action, Answer, Consult, Nothing
@@ -10,10 +9,11 @@ from rules.breakers.figures import ADMISSION, Figures
 from rules.draw import Dice
 from rules.facts import Facts
 from rules.fault import Fault
+from rules.keys import KeyPlace
 from rules.phases import REQUEST_HEAD
 from rules.records import Record, Values
 
-LONGEST_KEY: Final = 128  # bytes of a header's value; of longer ones the rest is hashed
+_NOTHING: Final = Nothing()
 
 
 class BreakerFault(Fault):
@@ -34,9 +34,8 @@ class BreakerFault(Fault):
         self.figures = figures
         self.own: Figures = figures
         self.answers: list[Answer] = answers
-        self.per: str = per
-        if per.startswith("header:"):
-            self.header = per.removeprefix("header:").encode()
+        self.key: KeyPlace = KeyPlace(per)
+        self.header = self.key.header
 
     @classmethod
     def build(cls, values: Values) -> Fault:
@@ -46,17 +45,8 @@ class BreakerFault(Fault):
 
     def decide(self, facts: Facts, dice: Dice) -> Action:
         """Consult the breaker of the key; without the header that is the key there is none."""
-        key = b""
-        if self.header:
-            found = facts.headers.get(self.header)
-            if not found or not found[0]:
-                return Nothing()
-            key = found[0]
-            if len(key) > LONGEST_KEY:  # what clients send is not kept whole
-                key = key[:LONGEST_KEY] + b"#" + blake2b(key, digest_size=16).hexdigest().encode()
-        elif self.per == "upstream":
-            key = facts.upstream.encode()
-        elif self.per == "route":
-            key = f"{facts.listener}/{facts.upstream}".encode()
+        key = self.key.find(facts)
+        if key is None:
+            return _NOTHING
         draw = dice.uniform() if self.own.profile == ADMISSION else 1.0
         return Consult(self.own, key, self.answers, draw)

@@ -115,6 +115,22 @@ def test_new_connections_are_hung_up_on(caches: Proxy, fault: Rule) -> None:
     assert caches.injections(rule="end", fault=next(iter(fault))) == 1
 
 
+def test_no_connection_is_left(caches: Proxy) -> None:
+    """What stands already counts; the next one is told what a full server says, or is reset."""
+    limit: dict[str, object] = {"connections": 1, "reply": "redis"}
+    with redis_client(caches.address, 5.0) as client:
+        assert client.ping()
+        caches.put(rule("full", {"limit": limit}, **TCP))
+        assert client.ping()
+        assert refused(caches) == "max number of clients reached"
+        caches.put(rule("full", {"limit": {"connections": 1}}, **TCP))
+        assert "reset by peer" in refused(caches)
+        assert caches.injections(rule="full", fault="limit") == 2
+        caches.put(rule("full", {"limit": {"connections": 2}}, **TCP))
+        with redis_client(caches.address, 5.0) as other:
+            assert other.ping()
+
+
 def test_an_answer_has_no_place_here(caches: Proxy) -> None:
     """A rule for everything that aborts ends new connections; one for TCP alone is refused."""
     caches.put(rule("end", {"abort": 503}))

@@ -14,7 +14,7 @@ from websockets.sync.client import ClientConnection, connect
 from tests.support.chat import echo_server
 from tests.support.pki import the_pki
 from tests.support.proxy import Proxy, Rule, rule
-from tests.support.wait import once_within
+from tests.support.wait import eventually, once_within
 
 NAME = "chat.example"
 CHATS: Rule = {"match": {"protocol": ["websocket"]}}
@@ -93,6 +93,7 @@ ANSWERS: dict[str, tuple[Rule, int, bytes]] = {
     "connect": ({"connect": "refused"}, 502, b""),
     "dns": ({"dns": "nxdomain"}, 502, b""),
     "breaker": ({"breaker": {"profile": "gobreaker", "force": "open"}}, 503, b"circuit breaker is open"),
+    "limit": ({"limit": {"requests": 0, "over": 429}}, 429, b"too many requests at once"),
 }
 
 
@@ -106,6 +107,17 @@ def test_its_opening_is_answered_otherwise(chats: Proxy, fault: str) -> None:
     assert answer.status_code == status
     assert body in (answer.body or b"")
     assert f"fault={fault}" in answer.headers["x-misrule"]
+
+
+def test_it_has_its_place_until_it_ends(chats: Proxy) -> None:
+    chats.put(rule("r", {"limit": {"requests": 1}}, **CHATS))
+    with chat(chats) as client:
+        seconds_of_an_echo(client)
+        with pytest.raises(InvalidStatus):
+            chat(chats)
+    eventually(lambda: chats.metric("misrule_limits", rule="r", of="requests") == 0 or None, what="free")
+    with chat(chats) as client:
+        seconds_of_an_echo(client)
 
 
 @pytest.mark.parametrize("fault", ["reset", "close"])

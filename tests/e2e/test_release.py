@@ -19,6 +19,7 @@ _HELD: dict[str, Rule] = {
     "stall then reset": {"stall": {"for": "30s", "then": "reset"}},
     "stall after bytes": {"stall": {"after_bytes": "2000B"}},
     "stall at accept": {"stall": {"at": "accept"}},
+    "limit": {"limit": {"requests": 0, "over": "wait"}},
 }
 
 _WAYS: dict[str, Callable[[Proxy], Any]] = {

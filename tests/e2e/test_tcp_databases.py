@@ -138,6 +138,42 @@ def test_an_exhausted_pool_times_out_as_with_an_exhausted_database(
     our_pool.dispose()
 
 
+def _no_room(address: str, mode: str) -> tuple[str, str]:
+    """Give what a client sees that connects where no connection is left."""
+    return raised(lambda: psycopg.connect(f"postgresql://postgres@{address}/postgres?sslmode={mode}"))
+
+
+@pytest.mark.parametrize("mode", ["disable", "prefer"])
+def test_no_connection_is_left_as_in_a_full_server(database: Proxy, postgres: Postgres, mode: str) -> None:
+    """Really: all of max_connections are taken.  Ours: a limit, half of whose places were taken before."""
+    with ExitStack() as taken:
+        while (made := _connected(postgres.address)) is not None:
+            taken.callback(made.close)
+        real = _no_room(postgres.address, mode)
+    assert real[1].endswith("FATAL:  sorry, too many clients already")
+    held = engine(database.address, pool_size=10)
+    half = [eventually(held.connect) for _ in range(5)]
+    database.put(rule("full", {"limit": {"connections": 10, "reply": "postgres"}}, **MATCH))
+    rest = [held.connect() for _ in range(5)]
+    assert _no_room(database.address, mode) == real
+    with pytest.raises(sqlalchemy.exc.TimeoutError, match="QueuePool limit of size 10 overflow 0 reached"):
+        held.connect()
+    assert database.injections(rule="full", fault="limit") == 1
+    for one in (*half, *rest):
+        one.close()
+    held.dispose()
+    again = eventually(lambda: _connected(database.address), what="places are free again")
+    again.close()
+
+
+def _connected(address: str) -> Any:
+    """Connect; None where that fails."""
+    try:
+        return psycopg.connect(f"postgresql://postgres@{address}/postgres?sslmode=disable")
+    except psycopg.OperationalError:
+        return None
+
+
 def test_a_server_that_is_killed(database: Proxy, postgres: Postgres) -> None:
     """Really: the process behind the connection is killed.  Ours: close, on a connection that is open."""
 

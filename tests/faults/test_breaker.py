@@ -243,7 +243,7 @@ INVALID = [
     ("{profile: sentinel, open_for: 5s}", "", "sentinel has no default criterion"),
     ("{profile: hystrix, counts_as_failure: {status: 600}}", "counts_as_failure.status", "a status such"),
     ("{profile: hystrix, response: {body: {text: a}, status: 204}}", "response.body", "has no body"),
-    ("{profile: hystrix, per: host}", "per", "expected rule, upstream, route or header:NAME"),
+    ("{profile: hystrix, per: host}", "per", "expected rule, upstream, route, source or header:NAME"),
     ("{profile: hystrix, per: 'header:a b'}", "per", "header:NAME"),
     ("{profile: hystrix, opens_for: 5s}", "opens_for", 'did you mean "open_for"?'),
     ("{profile: hystrix, half_open: {calls: 0}}", "half_open.calls", "from 1 to 10000"),

@@ -144,7 +144,6 @@ INVALID: list[tuple[str, str, str, bool]] = [
     ("{faults: [{delay: 1s, abort: 503}]}", "faults[0]", "one kind of fault in one entry", True),
     ("{faults: [{dely: 1s}]}", "faults[0].dely", 'unknown fault "dely"; did you mean "delay"?', True),
     ("{faults: [frob]}", "faults[0]", 'unknown fault "frob"; there are delay, abort', True),
-    ("{faults: [{limit: {}}]}", "faults[0].limit", "not supported by this version", True),
     ("{faults: [{delay: {fixed: 1s, sample: {percent: x}}}]}", "faults[0].delay.sample.percent",
      "expected a percentage", True),
     ("{match: {path: /a}, faults: [{delay: {fixed: 1s, at: accept}}]}", "faults[0].delay",
