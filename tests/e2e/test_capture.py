@@ -259,6 +259,18 @@ def test_what_is_excluded_is_left_alone_and_removal_leaves_nothing(pod: Pod, too
     assert pod.proxy.dialled(before) == []
 
 
+def test_what_is_included_is_all_that_is_captured(pod: Pod, tool: str) -> None:
+    included = ["--loopback", "--ipv4-only", "--include-outbound-ports", f"{services.HTTP},9000-9999"]
+    included += ["--include-outbound-cidrs", "127.0.0.0/8,10.77.0.2"]
+    pod.capture("apply", "--tool", tool, "--direction", "outbound", *included)
+    pod.from_pod.begin(pod.real, ["http1", "http_too"], ["127.0.0.1", "::1", *WORLD, POD[0]])
+    found = {called: answer["for"] for called, answer in pod.from_pod.result().items()}
+    captured = {called: source for called, source in found.items() if source}
+    assert captured == {"http1 127.0.0.1": "127.0.0.1", f"http1 {WORLD[0]}": POD[0]}
+    assert len(found) == 10
+    assert pod.proxy.call("GET", "/healthz")[0] == 200  # our own ports are left alone, also on the loopback
+
+
 def test_the_proxy_has_no_right_whatever(pod: Pod) -> None:
     status = Path(f"/proc/{pod.proxy.process.pid}/status").read_text()
     found = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
