@@ -23,7 +23,7 @@ TRACES = 32  # for each of the two
 INTERVAL = 2.0  # seconds between Envoy's looks at a cluster
 EJECTED = 5.0  # seconds of an ejection
 PATIENCE = 20.0
-SIMULATED = 100  # of our own, for what is decided by chance
+SIMULATED = 60  # of our own, for what is decided by chance
 CALLS = 120
 _ADMISSION = "type.googleapis.com/envoy.extensions.filters.http.admission_control.v3.AdmissionControl"
 

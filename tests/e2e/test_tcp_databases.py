@@ -1,5 +1,6 @@
 """PostgreSQL and Redis behind TCP mode: their clients see what they see in real trouble."""
 
+import gc
 import os
 import re
 import signal
@@ -187,7 +188,16 @@ def test_a_server_that_is_killed(database: Proxy, postgres: Postgres) -> None:
         pool.dispose()
         return seen
 
-    real = broken(postgres.address, lambda pid: os.kill(pid, signal.SIGKILL), lambda: None)
+    def begun() -> int:
+        return sum("ready to accept connections" in line for line in postgres.process.log)
+
+    # The server ends all sessions when it sees that one was killed, also those that come before it sees it.
+    times = begun()
+    real = broken(
+        postgres.address,
+        lambda pid: os.kill(pid, signal.SIGKILL),
+        lambda: eventually(lambda: begun() > times, 20.0, "the server has begun anew"),
+    )
     ours = broken(database.address, lambda _: database.put(rule("end", {"close": {}}, **MATCH)), database.put)
     assert ours == real
     assert "server closed the connection unexpectedly" in str(ours)
@@ -250,6 +260,37 @@ def test_the_preset_slow_database(database: Proxy) -> None:
         begun = time.monotonic()
         assert session.execute("select repeat('x', 16384)").fetchone() == ("x" * 16_384,)
         assert time.monotonic() - begun >= 0.8
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "words"),
+    [
+        ("exhausted-pool", 1.0, "server closed the connection"),
+        ("too-many-connections", 0.0, "too many clients"),
+    ],
+)
+def test_the_presets_without_a_free_connection(database: Proxy, name: str, least: float, words: str) -> None:
+    """Ten sessions take what there is; the eleventh does not come about until one of them is closed."""
+    address = f"postgresql://postgres@{database.address}/postgres?sslmode=disable"
+    gc.collect()  # psycopg closes what did not come about when its error is forgotten
+    eventually(lambda: database.metric("misrule_connections_open") == 0, 20.0, "other tests' have ended")
+    database.put(*written(name))
+    with ExitStack() as sessions:
+        held = [sessions.enter_context(psycopg.connect(address)) for _ in range(10)]
+        begun = time.monotonic()
+        kind, text = raised(lambda: psycopg.connect(address))
+        assert (kind, words in text) == ("OperationalError/OperationalError", True), text
+        assert time.monotonic() - begun >= least
+        held[0].close()
+        assert eventually(lambda: _connects(address), 20.0)
+
+
+def _connects(address: str) -> bool:
+    try:
+        psycopg.connect(address).close()
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 # --- Redis

@@ -114,7 +114,7 @@ def test_hosts_agree_with_the_model() -> None:
         now = dice.randrange(10**9)
         breakers, model = Breakers("a", made), ClusterModel(made, now)
         bad = {b"%d" % n: dice.choice((0.05, 0.3, 0.9)) for n in range(4)}
-        for step in range(40):
+        for step in range(32):
             now += dice.choice((0, 10, 100, made.interval, made.open_for, 40)) if step else 0
             key = b"%d" % dice.randrange(4)
             passed, wanted = breakers.admit(key, now), model.ask(key, now)
@@ -203,7 +203,7 @@ def test_admission_agrees_with_the_model() -> None:
         now = dice.randrange(10**9)
         breakers, model = Breakers("a", made), AdmissionModel(made)
         bad = dice.choice((0.1, 0.5, 0.9))
-        for step in range(24):
+        for step in range(18):
             now += dice.choice((0, 0, 1, 300_000, SECOND - 1, SECOND, made.window_time)) if step else 0
             risk = model.risk(now)
             draw = dice.random()
