@@ -1,15 +1,15 @@
 """limit: what real clients see of it by HTTP/1.1 and HTTP/2, and that nobody passes who may not."""
 
 import threading
-import time
+from contextlib import ExitStack
 
 import pytest
 
 from tests.support.clients import CLIENTS, HTTP2_CLIENTS, Call, ask
 from tests.support.proxy import Proxy, rule
-from tests.support.scripted import Scripted, filling
-from tests.support.wait import eventually
-from tests.support.wire import RESET, Wire, get
+from tests.support.scripted import Scripted, filling, plain
+from tests.support.wait import eventually, pause
+from tests.support.wire import RESET, Message, Wire, get
 
 EACH = [*((name, False) for name in CLIENTS), *((name, True) for name in HTTP2_CLIENTS)]
 
@@ -52,40 +52,46 @@ def test_refused_by_http_1(proxy: Proxy, shop: Scripted) -> None:
 def test_a_pool_of_connections(proxy: Proxy, shop: Scripted) -> None:
     """Two places: the third connection is told so, until one of the others ends."""
     proxy.put(rule("r", {"limit": {"connections": 2}}))
-    first, second, third = (Wire.to(proxy.address) for _ in range(3))
-    for wire in (first, second, first):
-        assert wire.ask(get("/bytes/5")).status == 200
-    answer = third.ask(get("/bytes/5"))
-    assert (answer.status, answer.body) == (503, b"no connection is free\n")
-    assert _under_way(proxy, "connections") == 2
-    first.close()
-    eventually(lambda: third.ask(get("/bytes/5")).status == 200 or None, what="a place is free")
-    for wire in (second, third):
-        wire.close()
-    eventually(lambda: _under_way(proxy, "connections") == 0 or None, what="all are free")
+    with ExitStack() as open_wires:
+        first, second, third = (open_wires.enter_context(Wire.to(proxy.address)) for _ in range(3))
+        for wire in (first, second, first):
+            assert wire.ask(get("/bytes/5")).status == 200
+        answer = third.ask(get("/bytes/5"))
+        assert (answer.status, answer.body) == (503, b"no connection is free\n")
+        assert _under_way(proxy, "connections") == 2
+        first.close()
+        eventually(lambda: third.ask(get("/bytes/5")).status == 200, what="a place is free")
+    eventually(lambda: _under_way(proxy, "connections") == 0, what="all are free")
 
 
 def test_a_queue(proxy: Proxy, shop: Scripted) -> None:
     """One at a time, first come first served; whoever gives up makes room."""
-    proxy.put(rule("r", {"limit": {"requests": 1, "queue": 3}}, priority=1), rule("slow", {"delay": "150ms"}))
-    begun = time.monotonic()
-    wires = [Wire.to(proxy.address) for _ in range(4)]
-    for number, wire in enumerate(wires):
-        wire.send(get(f"/bytes/{number + 1}"))
-        eventually(lambda: _under_way(proxy, "requests") == 1 or None, what="the first one is in")
-        eventually(lambda wanted=number: _under_way(proxy, "waiting") == wanted or None)  # type: ignore[misc]
-    with Wire.to(proxy.address) as wire:
-        assert wire.ask(get()).status == 503
-    wires[2].close()
-    for number in (0, 1, 3):
-        answer = wires[number].answer()
-        assert (answer.status, answer.body) == (200, filling(number + 1))
-        assert time.monotonic() - begun >= 0.15 * (number if number == 3 else number + 1)
-        assert ("fault=limit" in " ".join(answer.all("x-misrule"))) == (number > 0)
-    paths = [asked.target for asked in shop.requests]
-    assert paths == ["/bytes/1", "/bytes/2", "/bytes/4"]
-    for wire in wires:
-        wire.close()
+    gate = threading.Semaphore(0)
+
+    def when_told(wire: Wire, asked: Message) -> None:
+        assert gate.acquire(timeout=60)
+        plain(wire, asked)
+
+    shop.play = when_told
+    proxy.put(rule("r", {"limit": {"requests": 1, "queue": 3}}))
+    with ExitStack() as open_wires:
+        wires = [open_wires.enter_context(Wire.to(proxy.address)) for _ in range(5)]
+        for number, wire in enumerate(wires[:4]):
+            wire.send(get(f"/bytes/{number + 1}"))
+            eventually(lambda: _under_way(proxy, "requests") == 1, what="the first one is in")
+            eventually(lambda wanted=number: _under_way(proxy, "waiting") == wanted, what="others wait")  # type: ignore[misc]
+        assert wires[4].ask(get()).status == 503
+        wires[2].close()
+        eventually(lambda: _under_way(proxy, "waiting") == 2, what="one has given up")
+        pause(0.05)
+        for number in (0, 1, 3):
+            gate.release()
+            answer = wires[number].answer()
+            assert (answer.status, answer.body) == (200, filling(number + 1))
+            told = answer.get("x-misrule") or ""
+            assert ("fault=limit" in told) == (number > 0)
+            assert number == 0 or int(told.partition("ms=")[2].partition(";")[0]) >= 50
+    assert [asked.target for asked in shop.requests] == ["/bytes/1", "/bytes/2", "/bytes/4"]
 
 
 def test_figures_change_while_it_works(proxy: Proxy, shop: Scripted) -> None:
@@ -117,15 +123,15 @@ def test_explain_says_how_far_it_is_used_up(proxy: Proxy, shop: Scripted) -> Non
 def test_a_client_that_goes_away_frees_its_place(proxy: Proxy, shop: Scripted) -> None:
     """Fifty who leave in the middle of an answer that does not come."""
     proxy.put(rule("r", {"limit": {"requests": 50}}, priority=1), rule("stuck", {"stall": {}}))
-    wires = [Wire.to(proxy.address) for _ in range(50)]
-    for wire in wires:
-        wire.send(get())
-    eventually(lambda: _under_way(proxy, "requests") == 50 or None, what="full")
-    with Wire.to(proxy.address) as wire:
-        assert wire.ask(get()).status == 503
-    leave = [threading.Thread(target=wire.reset if n % 2 else wire.close) for n, wire in enumerate(wires)]
-    for thread in leave:
-        thread.start()
-    for thread in leave:
-        thread.join()
-    eventually(lambda: _under_way(proxy, "requests") == 0 or None, what="empty")
+    with ExitStack() as open_wires:
+        wires = [open_wires.enter_context(Wire.to(proxy.address)) for _ in range(51)]
+        for wire in wires[:50]:
+            wire.send(get())
+        eventually(lambda: _under_way(proxy, "requests") == 50, what="full")
+        assert wires[50].ask(get()).status == 503
+        for number, wire in enumerate(wires):
+            if number % 2:
+                wire.reset()
+            else:
+                wire.close()
+    eventually(lambda: _under_way(proxy, "requests") == 0, what="empty")
