@@ -2,7 +2,9 @@
 
 import threading
 from contextlib import ExitStack
+from typing import Any
 
+import httpx
 import pytest
 
 from tests.support.clients import CLIENTS, HTTP2_CLIENTS, Call, ask
@@ -62,6 +64,17 @@ def test_a_pool_of_connections(proxy: Proxy, shop: Scripted) -> None:
         first.close()
         eventually(lambda: third.ask(get("/bytes/5")).status == 200, what="a place is free")
     eventually(lambda: _under_way(proxy, "connections") == 0, what="all are free")
+
+
+def test_streams_share_the_place_of_their_connection(proxy: Proxy, shop: Scripted) -> None:
+    proxy.put(rule("r", {"limit": {"connections": 1}}))
+    options: dict[str, Any] = {"http1": False, "http2": True, "trust_env": False, "timeout": 20}
+    with httpx.Client(**options) as one, httpx.Client(**options) as other:
+        assert [one.get(proxy.url + "/bytes/5").status_code for _ in range(3)] == [200] * 3
+        refused = other.get(proxy.url + "/bytes/5")
+        assert (refused.status_code, refused.text) == (503, "no connection is free\n")
+        assert _under_way(proxy, "connections") == 1
+    eventually(lambda: _under_way(proxy, "connections") == 0, what="it is free")
 
 
 def test_a_queue(proxy: Proxy, shop: Scripted) -> None:

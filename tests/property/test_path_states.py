@@ -54,9 +54,32 @@ LATE = ["connect", "response_head", "end", *BODIES]
 
 
 @st.composite
+def limits(draw: st.DrawFn) -> dict[str, Any]:
+    """Any limit, mostly with few places."""
+    names = st.sampled_from(["connections", "requests", "rate"])
+    values: dict[str, Any] = {}
+    for name in draw(st.lists(names, min_size=1, max_size=2, unique=True)):
+        few = st.sampled_from([0, 1, 1, 2])
+        values[name] = draw(st.sampled_from(["1/s", "20/s"]) if name == "rate" else few)
+    if "rate" in values:
+        values["burst"] = draw(st.sampled_from([1, 2]))
+    if draw(st.booleans()):
+        values["queue"] = draw(st.sampled_from([1, 5]))
+        if draw(st.booleans()):
+            values["queue_timeout"] = draw(st.sampled_from(["100ms", "2s"]))
+    over = draw(st.sampled_from(["", 429, "wait", "refuse"]))
+    if over:
+        values["over"] = over
+    values["on"] = draw(st.sampled_from(["next", "next", "new", "open"]))
+    return values
+
+
+@st.composite
 def faults(draw: st.DrawFn) -> dict[str, Any]:
     """Any fault at any phase where it makes sense."""
-    kind = draw(st.sampled_from(["delay", "abort", "reset", "close", "stall"]))
+    kind = draw(st.sampled_from(["delay", "abort", "reset", "close", "stall", "limit"]))
+    if kind == "limit":
+        return {kind: draw(limits())}
     if kind == "delay":
         at = draw(st.sampled_from([phase for phase in PHASES if phase not in ("resolve", "end")]))
         return {kind: {"fixed": draw(st.sampled_from(["0ms", "100ms", "2s"])), "at": at}}
@@ -93,6 +116,10 @@ def rule_sets(draw: st.DrawFn) -> str:
             made["mode"] = "shadow"
         if draw(st.integers(0, 5)) == 0:
             made["final"] = True
+        if draw(st.integers(0, 5)) == 0:
+            made["schedule"] = draw(
+                st.sampled_from([{"start_after": "100ms", "duration": "2s"}, {"duration": "100ms"}])
+            )
         lines += f"  - {json.dumps(made)}\n"
     return lines
 

@@ -187,6 +187,8 @@ class World:
         for rule in self.states:
             tallies = [rule.state.tally, *(fault.tally for fault in rule.state.faults)]
             assert [tally.active for tally in tallies] == [0] * len(tallies), rule.name
+            kept = [fault.limits for fault in rule.state.faults if fault.limits is not None]
+            assert [limits.under_way() for limits in kept] == [[0, 0, 0]] * len(kept), rule.name
         access = [line for line in self.stage.logged("access") if line["request_id"]]
         assert len({line["request_id"] for line in access}) == len(access)
         assert len(access) == sum(worker.cells.route("web", "app").statuses)

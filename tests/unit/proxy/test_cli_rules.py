@@ -12,6 +12,7 @@ import pytest
 from proxy.cli.remote import Admin
 from rules.difference import compare, meaning
 from tests.support.proxy import Proxy
+from tests.support.wait import eventually
 from tests.unit.proxy.test_cli import run
 
 OF_FILE = """\
@@ -68,6 +69,26 @@ def test_get_shows_what_runs(proxy: Proxy, tmp_path: Path) -> None:
         ["ten", "admin", "on"],
     ]
     assert " until 20" in lines[4]
+
+
+def test_get_shows_where_a_schedule_stands(proxy: Proxy, tmp_path: Path) -> None:
+    rule = "  - {{name: {name}, schedule: {{{schedule}}}, faults: [abort: 500]}}\n"
+    schedules = {
+        "open": "start_after: 1ms",
+        "closes": "duration: 1h",
+        "opens": "start_after: 1h",
+        "over": "duration: 1ms",
+    }
+    text = "version: 1\nrules:\n" + "".join(rule.format(name=n, schedule=s) for n, s in schedules.items())
+    run("rules", "apply", write(tmp_path, text))
+    eventually(lambda: proxy.rule("over")["schedule"]["state"] == "ended", what="it ends")
+    eventually(lambda: proxy.rule("open")["schedule"]["state"] == "active", what="it begins")
+    _, out, _ = run("rules", "get")
+    said = {line.split()[0]: " ".join(line.split()[2:6]) for line in out.splitlines()[4:]}
+    assert said["open"].startswith("on, open 0 ")
+    assert said["closes"].startswith("on, open until 20")
+    assert said["opens"].startswith("on, opens 20")
+    assert said["over"].startswith("on, ended 0 ")
 
 
 def test_get_gives_machines_what_the_endpoint_says(proxy: Proxy) -> None:
