@@ -11,7 +11,7 @@ from typing import Any, Final
 from proxy.captured import CapturingDoor
 from proxy.changes import Changes
 from proxy.config import Config, ListenerConfig, UpstreamConfig, split_address
-from proxy.config.addresses import WILDCARDS
+from proxy.config.addresses import BOTH, WILDCARDS
 from proxy.dns.naming import Naming
 from proxy.events import Events
 from proxy.history import take_up
@@ -285,8 +285,9 @@ class App:
                 self.addresses[config.name] = config.address
             else:
                 host, port = split_address(config.address)
-                # Who was redirected on this machine arrives at 127.0.0.1 or ::1, whatever it has dialled.
-                both = captures and host in WILDCARDS
+                # Who was redirected on this machine arrives at 127.0.0.1 or ::1, whatever it has dialled; and
+                # [::] means both families, on a machine without IPv6 too.
+                both = host == BOTH or (captures and host in WILDCARDS)
                 bound = sockets.bind_both(port) if both else sockets.bind(host, port)
                 if config.timeouts.keepalive is not None:
                     sockets.keep_alive(bound, config.timeouts.keepalive)

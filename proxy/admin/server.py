@@ -28,6 +28,7 @@ from proxy.admin.problem import Refusal
 from proxy.admin.routes import Route, health_routes, make_routes
 from proxy.admin.seam import Proxy
 from proxy.config import AdminConfig, split_address
+from proxy.config.addresses import BOTH
 from proxy.metrics.exposition import Exposition, Sources
 from proxy.net import sockets
 
@@ -116,7 +117,8 @@ class AdminServer:
                 server: asyncio.AbstractServer = await loop.create_unix_server(door.server, sock=bound)
                 self._proxy.addresses[name] = address
             else:
-                bound = sockets.bind(*split_address(address))
+                host, port = split_address(address)
+                bound = sockets.bind_both(port) if host == BOTH else sockets.bind(host, port)
                 server = await loop.create_server(door.server, sock=bound)
                 host, port = bound.getsockname()[:2]
                 self._proxy.addresses[name] = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 # Name, what it takes, default, what it is for.
 OPTIONS: Final[tuple[tuple[str, str, str, str], ...]] = (
-    ("listen", "ADDRESS", "0.0.0.0:8443", "Where API servers send reviews, over HTTPS."),
+    ("listen", "ADDRESS", "[::]:8443", "Where API servers send reviews, over HTTPS."),
     (
         "certificate",
         "FILE",

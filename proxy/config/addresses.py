@@ -6,7 +6,8 @@ from typing import Final
 
 from rules.params import ALONE, BadValue, Context, Param, Schema, show
 
-WILDCARDS: Final = ("0.0.0.0", "::")
+BOTH: Final = "::"  # as a host to listen on: all addresses of both families
+WILDCARDS: Final = ("0.0.0.0", BOTH)
 
 # The address of an upstream whose connections go where each captured client has dialled, and the name of the
 # one that is there without being configured.  Envoy's word for it, after the socket option that tells.

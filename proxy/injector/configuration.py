@@ -33,7 +33,7 @@ def document(wishes: Wishes, grace: int) -> dict[str, Any]:
         made["rules"] = [RULES]
     made["state_dir"] = STATE
     made["admin"] = {"address": f"127.0.0.1:{wishes.admin_port}"}
-    made["health"] = {"address": f"0.0.0.0:{wishes.health_port}"}
+    made["health"] = {"address": f"[::]:{wishes.health_port}"}
     made["log"] = {"level": wishes.log_level, "access": wishes.access_log}
     spent = SPARE if wishes.native_sidecar else SPARE + lingering(grace)
     made["drain"] = {"grace": f"{max(1, grace - spent)}s"}
@@ -57,7 +57,7 @@ def _explicit(wishes: Wishes) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         listeners.append(
             {
                 "name": f"port-{listen}",
-                "address": f"0.0.0.0:{listen}",
+                "address": f"[::]:{listen}",
                 "protocol": protocol,
                 "routes": [{"upstream": name}],
             }

@@ -14,6 +14,7 @@ from aiohttp.web_response import Response
 from aiohttp.web_server import Server
 
 from proxy.config import split_address
+from proxy.config.addresses import BOTH
 from proxy.injector import review
 from proxy.injector.identity import Identity
 from proxy.injector.pods import API, KIND, Metadata, Request
@@ -59,11 +60,11 @@ class InjectorServer:
 
     async def start(self, address: str) -> None:
         """Listen on ``host:port``; raises OSError."""
-        bound = sockets.bind(*split_address(address))
+        host, port = split_address(address)
+        bound = sockets.bind_both(port) if host == BOTH else sockets.bind(host, port)
         loop = asyncio.get_running_loop()
         self._listening = await loop.create_server(self._server, sock=bound, ssl=self._identity.context)
-        host, port = bound.getsockname()[:2]
-        self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self.address = sockets.address_of(bound)
 
     async def stop(self) -> None:
         """Take nothing new, finish the reviews under way, close."""

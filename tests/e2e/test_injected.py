@@ -26,10 +26,19 @@ SLOW = "version: 1\nrules:\n  - {name: gone, match: {path: /gone}, faults: [{abo
 OTHER = "version: 1\nrules:\n  - {name: teapot, match: {path: /tea}, faults: [{abort: 418}]}\n"
 
 
-def status(port: int, path: str) -> int:
+def has_ipv6() -> bool:
+    """Whether this machine has a loopback of IPv6."""
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+def status(port: int, path: str, host: str = "127.0.0.1") -> int:
     """Ask on the loopback; the status, 0 where nobody listens."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://{host}:{port}{path}", timeout=10) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
@@ -136,7 +145,9 @@ def test_an_injected_sidecar_from_its_start_to_its_end(kubelet: Kubelet) -> None
             assert kubelet.probe(name) == 200
 
         # The Service's port leads to the application, by way of the faults that the ConfigMap has now.
-        assert status(kubelet.port, "/") == 200
+        for host in ("127.0.0.1", *(["[::1]"] if has_ipv6() else [])):  # pods have either, or both
+            assert status(kubelet.port, "/", host) == 200
+            assert status(kubelet.health, "/readyz", host) == 200
         assert status(kubelet.port, "/gone") == 410
         kubelet.rules(OTHER)
         eventually(lambda: status(kubelet.port, "/tea") == 418, 20)

@@ -40,7 +40,7 @@ EVERY: Object = {
         "capabilities": {"drop": ["NET_RAW"]},
         "readOnlyRootFilesystem": False,
     },
-    "nodeSelector": {"kubernetes.io/os": "linux"},
+    "nodeSelector": {"kubernetes.io/os": "other", "infra": "true"},
     "tolerations": [{"key": "infra", "operator": "Exists", "effect": "NoSchedule"}],
     "affinity": {
         "nodeAffinity": {

@@ -110,12 +110,9 @@ def test_with_cert_manager_it_may_do_nothing() -> None:
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_the_examples_configurations_and_rules_are_good(example: str) -> None:
-    maps = {
-        one["metadata"]["name"].partition("-h4")[0]: one["data"]
-        for one in of_kind(kustomize(example), "ConfigMap")
-    }
-    (config,) = (data["misrule.yaml"] for data in maps.values() if "misrule.yaml" in data)
-    (rules,) = (data["rules.yaml"] for data in maps.values() if "rules.yaml" in data)
+    maps = [one["data"] for one in of_kind(kustomize(example), "ConfigMap")]
+    (config,) = (data["misrule.yaml"] for data in maps if "misrule.yaml" in data)
+    (rules,) = (data["rules.yaml"] for data in maps if "rules.yaml" in data)
     assert parse_rules(rules.encode(), "rules.yaml")
     warnings: list[Any] = []
     read = parse_config(config.encode(), "misrule.yaml", warnings)
@@ -123,7 +120,7 @@ def test_the_examples_configurations_and_rules_are_good(example: str) -> None:
     assert read.admin is not None
     assert read.admin.address == f"127.0.0.1:{ADMIN}"
     assert read.health is not None
-    assert read.health.address == f"0.0.0.0:{HEALTH}"
+    assert read.health.address == f"[::]:{HEALTH}"
 
 
 @pytest.mark.parametrize("example", EXAMPLES)

@@ -14,7 +14,7 @@ def test_the_defaults_are_those_of_the_settings() -> None:
     made = planned(DEFAULTS)
     assert made.settings == Settings()
     assert made.life == 90 * 86_400
-    assert (made.native, made.listen) == ("auto", "0.0.0.0:8443")
+    assert (made.native, made.listen) == ("auto", "[::]:8443")
 
 
 @pytest.mark.parametrize(
