@@ -13,7 +13,7 @@ from proxy.path import end, response_body, response_head
 from proxy.performer import Then
 from proxy.wire.body import BodyReader
 from proxy.wire.h1 import BODY, END, MARK
-from proxy.wire.h1_head import Head
+from proxy.wire.h1_head import NO_BODY, Head
 from proxy.wire.h2_errors import REFUSED_STREAM
 from proxy.wire.h2_fields import Block
 from proxy.wire.h2_streams import Stream
@@ -230,7 +230,8 @@ class UpstreamStream(UpstreamSide):
         if ex is None:
             self.stream.owner = None
             return
-        fresh = ex.response is None and self.head is None
+        # A body that was sent is not held, so that it could be sent once more.
+        fresh = ex.response is None and self.head is None and ex.head.framing == NO_BODY
         if (unseen or code == REFUSED_STREAM) and fresh and ex.request_done and ex.attempts <= 2:
             self.target.cells.retries += 1
             ex.upstream = None

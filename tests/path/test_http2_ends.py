@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from h2.errors import ErrorCodes
 from h2.events import TrailersReceived
 from hyperframe.frame import HeadersFrame, PingFrame
 
@@ -216,3 +217,17 @@ async def test_an_abort_of_another_request_may_have_trailers_too() -> None:
     got = client.fields(sid)
     assert (got[":status"], got["x-sum"], client.body(sid)) == ("500", "1", b"no")
     assert client.ended(sid)
+
+
+async def test_a_refused_stream_whose_body_was_sent_is_not_sent_again() -> None:
+    """The body is not held: the request would go on without it."""
+    on = Http2Stage()
+    client = on.peer()
+    sid = client.ask("/", ("content-length", "5"), body=b"hello")
+    server = await on.both(client)
+    assert server.body(1) == b"hello"
+    server.h2.reset_stream(1, ErrorCodes.REFUSED_STREAM)
+    server.sync()
+    await on.both(client)
+    assert server.requests() == [1]
+    assert client.fields(sid)[":status"] == "502"
