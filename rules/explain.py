@@ -154,6 +154,8 @@ def _fault(fault: SampledFault, of_trailers: bool, limits: Limits | None) -> dic
         note = _stand_of_limit(fault.fault.limit, limits)
     elif of_trailers and RESPONSE_HEAD <= fault.fault.phase < END:
         note = BEHIND_BODY if fault.fault.at_end else TRAILERS_ONLY
+    elif fault.fault.both:
+        note = f"and at {NAMES[fault.fault.second]}"
     return {
         "number": fault.number,
         "kind": fault.fault.KIND,

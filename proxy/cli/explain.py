@@ -221,4 +221,6 @@ def _fault(fault: dict[str, Any]) -> str:
     what = _noted(fault)
     if fault["cancelled_by"]:
         return f"{what}: cancelled, {fault['cancelled_by']} ends the exchange before"
-    return f"{fault['order']}. {what}" if fault["fires"] else f"{what}: {fault['why_not']}"
+    if not fault["fires"]:
+        return f"{what}: {fault['why_not']}"
+    return what if fault["order"] is None else f"{fault['order']}. {what}"  # what a shadow would do has none

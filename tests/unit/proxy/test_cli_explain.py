@@ -168,3 +168,18 @@ def test_facts_are_as_the_proxy_would_have_them() -> None:
     )
     assert facts.headers == {b"x-a": [b"1", b"2"], b"host": [b"a"]}
     assert facts.response_status == 0
+
+
+def test_a_fault_of_both_messages_and_what_a_shadow_would_do(tmp_path: Path) -> None:
+    path = tmp_path / "both.yaml"
+    both = "{rewrite: {request: {path: /b}, response: {status: 500}}}"
+    path.write_text(
+        "version: 1\nrules:\n"
+        f"  - {{name: a, faults: [{both}, {{throttle: {{rate: 1KiB/s, direction: both}}}}]}}\n"
+        "  - {name: b, mode: shadow, faults: [duplicate]}\n"
+    )
+    code, out, _ = run("explain", "--rules", str(path), "http://a/")
+    words = " ".join(out.split())
+    assert code == 0
+    assert "1. rewrite at request_head (and at response_head); 2. throttle at request_body" in words
+    assert words.endswith("would fire (shadow) duplicate at request_head")
