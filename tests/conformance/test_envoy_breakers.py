@@ -14,7 +14,7 @@ import pytest
 from rules.breakers import figures as of
 from rules.breakers.figures import MILLION, OPEN, Figures
 from rules.breakers.keeper import Breakers
-from tests.conformance.breakers.mesh import Seen, envoy, see, without
+from tests.conformance.breakers.mesh import Seen, call, envoy, see, without
 from tests.support.clients import Call
 from tests.support.clients import ask as http_ask
 from tests.support.need import step_aside
@@ -95,17 +95,6 @@ def test_overflow_is_the_same_answer_to_each_method(
         seen.append((answer.trouble, answer.status, headers, answer.body))
     assert seen[0][1] == 503
     assert seen[1] == seen[0]
-
-
-def call(address: str) -> tuple[object, ...]:
-    """Make a gRPC call; gives what its user sees of the end."""
-    with grpc.insecure_channel(address) as channel:
-        stub: Any = channel.unary_unary("/shop.Cart/Add")
-        with pytest.raises(grpc.RpcError) as caught:
-            stub(b"", timeout=PATIENCE)
-        error: Any = caught.value
-        metadata = [*(error.initial_metadata() or ()), *(error.trailing_metadata() or ())]
-        return error.code(), error.details(), without([(key, str(value)) for key, value in metadata])
 
 
 def test_overflow_is_the_same_end_of_a_grpc_call(ours: Proxy, port: int) -> None:

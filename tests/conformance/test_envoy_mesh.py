@@ -9,12 +9,13 @@ from random import Random
 from statistics import fmean, pstdev
 from typing import Any
 
+import grpc
 import pytest
 
 from rules.breakers import figures as of
 from rules.breakers.figures import MILLION, OPEN, Figures
 from rules.breakers.keeper import Breakers
-from tests.conformance.breakers.mesh import listener, see
+from tests.conformance.breakers.mesh import call, listener, see
 from tests.conformance.breakers.pipes import HOSTS, Connection, cluster, envoy, pipe, route
 from tests.support.need import step_aside
 from tests.support.proxy import Proxy, rule
@@ -251,6 +252,9 @@ def test_what_is_shed_is_the_same_answer(folder: Path, tmp_path: Path) -> None:
     with closing(Connection(folder / f"a{number}")) as web:
         while (theirs := see(web, "/500")).status != 503:
             assert time.monotonic() < until
+        while (their_call := call(f"unix:{folder / f'a{number}'}"))[0] is not grpc.StatusCode.UNAVAILABLE:
+            web.status("/500")
+            assert time.monotonic() < until
     running = Proxy(tmp_path, "127.0.0.1:9")
     try:
         shedding = {"profile": "admission_control", "max_rejection_probability": 100}
@@ -259,5 +263,7 @@ def test_what_is_shed_is_the_same_answer(folder: Path, tmp_path: Path) -> None:
             while (ours := see(connection, "/500")).status != 503:
                 assert ours.status == 502
         assert ours == theirs
+        while (our_call := call(running.address)) != their_call:
+            assert our_call[1], "those that pass are told why there is no upstream"
     finally:
         running.stop()

@@ -10,6 +10,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import grpc
+import pytest
+
 from benchmarks.load.subjects.envoy import find
 from tests.support.need import not_fetched
 from tests.support.process import Process, free_port, listening
@@ -136,3 +139,14 @@ def see(connection: http.client.HTTPConnection, path: str) -> Seen:
     answer = connection.getresponse()
     body = answer.read()
     return Seen(answer.status, without(answer.getheaders()), body)
+
+
+def call(address: str) -> tuple[object, ...]:
+    """Make a gRPC call; gives what its user sees of the end."""
+    with grpc.insecure_channel(address) as channel:
+        stub: Any = channel.unary_unary("/shop.Cart/Add")
+        with pytest.raises(grpc.RpcError) as caught:
+            stub(b"", timeout=20)
+        error: Any = caught.value
+        metadata = [*(error.initial_metadata() or ()), *(error.trailing_metadata() or ())]
+        return error.code(), error.details(), without([(key, str(value)) for key, value in metadata])
