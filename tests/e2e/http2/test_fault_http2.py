@@ -34,7 +34,7 @@ def test_a_goaway_before_the_answer(h2_proxy: Proxy, client: str) -> None:
 @pytest.mark.parametrize("client", HTTP2_CLIENTS)
 def test_an_upload_without_window_updates_stops(h2_proxy: Proxy, corpus: Corpus, client: str) -> None:
     h2_proxy.put(rule("shut", {"http2": {"withhold_window_updates": "stream"}}))
-    upload = Call(f"{h2_proxy.url}/hash", "POST", file=corpus.path(1_048_576), http2=True, timeout=1.0)
+    upload = Call(f"{h2_proxy.url}/hash", "POST", file=corpus.path(1_048_576), http2=True, timeout=0.6)
     seen = ask(client, upload)
     assert (seen.status, seen.trouble) == (0, TIMEOUT), seen.native
     assert h2_proxy.injections(rule="shut", fault="http2") == 1
