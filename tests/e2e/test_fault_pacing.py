@@ -43,7 +43,7 @@ def test_drip_of_an_upload(proxy: Proxy, shop: Scripted, corpus: Corpus) -> None
 
 
 @pytest.mark.parametrize("at", ["request_head", "response_head"])
-@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("client", ["curl", "node", "httpx"])
 def test_drip_of_heads(proxy: Proxy, client: str, at: str) -> None:
     proxy.put(rule("drops", {"drip": {"bytes": 10, "every": "10ms", "at": at}}))
     seen = ask(client, Call(f"{proxy.url}/bytes/1000"))
