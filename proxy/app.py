@@ -173,7 +173,7 @@ class App:
         for server in self._servers:
             server.close()
         if hasattr(self, "worker"):
-            self.worker.drain()
+            self.worker.drain(self.config.drain.grace)
 
     def dump(self) -> None:
         """SIGUSR1: write down what is open and what runs."""

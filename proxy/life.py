@@ -63,7 +63,7 @@ class Life:
         await self._asked.wait()
         self._begin()  # what was opened since, had it been asked while it started
         until = time.monotonic() + self._grace
-        while worker.drain() > 0 and time.monotonic() < until:
+        while worker.drain(self._grace) > 0 and time.monotonic() < until:
             try:
                 async with asyncio.timeout(LOOK):
                     await self._at_once.wait()

@@ -5,12 +5,15 @@ A tunnel lives long, so it plans anew at each change of rules.  Its two directio
 beginning.
 """
 
+from mypy_extensions import mypyc_attr
+
 from proxy import errors
 from proxy.exchange import BY_BUFFER, BY_PEER, Exchange, Passing, Shaping
 from proxy.net.pipe import Conduit
 from proxy.performer import Performance, Then
 from proxy.row import CallEnding, Row, Sink
 from proxy.shaping import attach
+from proxy.wire.websocket import WEBSOCKET, Frames
 from proxy.worker import Worker
 from rules import phases
 from rules.plan import Chosen
@@ -79,6 +82,7 @@ class Direction:
         self.flow: Then = _Flow(self)
         self.way: Sink = _Way(self)
         self.shaping: Shaping | None = None
+        self.frames: Frames | None = None  # of a WebSocket: where what came is in its frames
 
     def _faults(self) -> list[Chosen] | None:
         plan = self.ex.plan
@@ -200,6 +204,19 @@ class Direction:
             Performance(self.ex, plan, due, self.flow, self.ending).step()
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Closing:
+    """How the proxy ends a tunnel of its own accord, in the tunnel's own protocol."""
+
+    def look(self, now: float) -> None:
+        """See whether its time has come."""
+        raise NotImplementedError
+
+    def take(self, direction: Direction, data: bytes) -> bytes:
+        """Give of what came that which is still passed on."""
+        raise NotImplementedError
+
+
 class Tunnel(Passing):
     """Both directions between a client and an upstream."""
 
@@ -214,6 +231,10 @@ class Tunnel(Passing):
         self.down: Direction = Direction(self, phases.RESPONSE_BODY, upstream, client, ending)
         self.both: Then = _FlowBoth(self)
         self.seen: int = 0  # bytes that had passed when moved() was asked last
+        self.closing: Closing | None = None
+        if not ex.opaque and ex.head.upgrade.lower() == WEBSOCKET:
+            self.up.frames = Frames()  # they cannot be found later
+            self.down.frames = Frames()
         if ex.opaque:  # what has struck it before there was anything to pass
             self.up.held = ex.body_held
             self.down.held = ex.response_held
@@ -229,6 +250,14 @@ class Tunnel(Passing):
 
     def _arrived(self, direction: Direction, data: bytes) -> None:
         try:
+            frames = direction.frames
+            if frames is not None:
+                if self.closing is None:
+                    frames.follow(data)
+                else:
+                    data = self.closing.take(direction, data)
+                    if not data:
+                        return
             direction.arrived(data)
         except Exception:
             self.worker.bug("tunnel")

@@ -101,6 +101,7 @@ class Worker:
         self.cork: Cork = Cork()
         self.pacer: Pacer = Pacer(timers, self.cork)
         self.draining: bool = False
+        self.cut_at: float = 0.0  # while it drains: when what is still under way is cut
         self.wall_clock: Callable[[], float] = time.time
         self.tasks: set[asyncio.Task[None]] = set()
         self._id_prefix: bytes = _uuid_prefix()
@@ -141,12 +142,14 @@ class Worker:
             for connection in list(self.connections):
                 connection.rules_changed(before)
 
-    def drain(self) -> int:
-        """Take no further requests: end what is idle, let the rest end.
+    def drain(self, grace: float = 10.0) -> int:
+        """Take no further requests: end what is idle, let the rest end, for ``grace`` seconds from now.
 
         To be called again and again: gives how many connections are still to be waited for.
         """
-        self.draining = True
+        if not self.draining:
+            self.draining = True
+            self.cut_at = self.timers.now() + grace
         busy = 0
         for connection in list(self.connections):
             if connection.drain():

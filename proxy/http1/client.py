@@ -9,6 +9,7 @@ from typing import Any, Final, cast
 from proxy import errors, limiting
 from proxy.errors import Failure
 from proxy.exchange import BY_BUFFER, BY_PEER, Exchange, Passing
+from proxy.farewell import part
 from proxy.http1.client_leg import (
     CLOSED,
     DRAIN,
@@ -355,6 +356,8 @@ class ClientConnection(ClientLeg):
     def drain(self) -> bool:
         if self.idle():
             self.shut()
+        elif self.passing is not None:
+            part(self.passing)
         # One that lingers may not have its answer yet; one that is closed has what we do not hold any more.
         return self.state != CLOSED or self.pipe.unsent() > 0
 

@@ -297,6 +297,10 @@ class UpstreamConnection(UpstreamLeg):
     def idle(self) -> bool:
         return self.ex is None and self.passing is None
 
+    def drain(self) -> bool:
+        # It ends with the process.  A request may be about to get it, above all one that was just dialled.
+        return False
+
     def describe(self) -> dict[str, Any]:
         ex = self.ex
         return {

@@ -348,6 +348,8 @@ class ClientConnection(Carrier):
     def drain(self) -> bool:
         """Say GOAWAY in two steps, so that no request that is on its way is lost (RFC 9113, section 6.8)."""
         self.dismiss(_GRACEFUL)
+        for side in list(self.streams):
+            side.drain()
         if self.state == LEAVING:
             for side in list(self.streams):
                 self._forget(side)

@@ -319,6 +319,9 @@ class ClientStream(ClientSide):
     def idle(self) -> bool:
         return self.ex is None
 
+    def drain(self) -> bool:
+        return True  # it ends by itself
+
     def describe(self) -> dict[str, Any]:
         ex = self.ex
         if ex is None:

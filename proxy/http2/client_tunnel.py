@@ -4,6 +4,7 @@ from typing import Any
 
 from proxy import errors
 from proxy.exchange import Exchange, Passing
+from proxy.farewell import part
 from proxy.http2.client_stream import ClientStream
 from proxy.http2.conduit import ClientConduit
 from proxy.http2.heads import request_head
@@ -122,6 +123,12 @@ class ClientTunnelStream(ClientStream):
         elif now - self.spoken > self.intake.listener.idle_timeout:
             self.reset()
             passing.client_lost(True)
+
+    def drain(self) -> bool:
+        passing = self.passing
+        if passing is not None:
+            part(passing)
+        return True
 
     def describe(self) -> dict[str, Any]:
         view = super().describe()

@@ -246,6 +246,9 @@ class UpstreamConnection(Talker):
     def idle(self) -> bool:
         return not self.codec.streams
 
+    def drain(self) -> bool:
+        return False  # it ends with the process: requests may wait until it stands
+
     def describe(self) -> dict[str, Any]:
         return {
             "side": "upstream",

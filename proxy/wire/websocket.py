@@ -1,6 +1,6 @@
 """The handshake of a WebSocket in HTTP/1.1 (RFC 6455, sections 4.1 and 4.2); HTTP/2 has none (RFC 8441).
 
-Behind it: where the payload of its frames is (section 5.2).
+Behind it: where frames begin and end, and where their payload is (section 5.2); the frame that closes.
 """
 
 import binascii
@@ -14,7 +14,10 @@ ACCEPT: Final = b"sec-websocket-accept"
 WEBSOCKET: Final = b"websocket"
 KEY_SIZE: Final = 16  # bytes before they are encoded
 
+GOING_AWAY: Final = 1001  # section 7.4.1: a server going down
+
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_CLOSE: Final = 0x8
 
 
 def key_of(chance: bytes) -> bytes:
@@ -35,6 +38,14 @@ def accept_of(key: bytes) -> bytes:
     return binascii.b2a_base64(sha1(key + _GUID, usedforsecurity=False).digest(), newline=False)
 
 
+def close_frame(code: int, mask: bytes = b"") -> bytes:
+    """Make the frame that closes (section 5.5.1); a client's has a ``mask`` of four bytes of chance."""
+    high, low = code >> 8, code & 255
+    if not mask:
+        return bytes((0x80 | _CLOSE, 2, high, low))
+    return bytes((0x80 | _CLOSE, 0x80 | 2)) + mask + bytes((high ^ mask[0], low ^ mask[1]))
+
+
 class Frames:
     """Follows the frames of one direction, however they are split; it holds none of them."""
 
@@ -43,6 +54,8 @@ class Frames:
         self.need: i64 = 2  # ... and in all, as far as is known
         self.length: i64 = 0  # bytes of payload still to come, once the head is whole
         self.control: bool = False  # close, ping or pong
+        self.closing: bool = False  # the frame that closes has begun
+        self.fragmented: bool = False  # frames of the message under way are still to come
         self.extended_end: i64 = 2  # where the length in the head ends
 
     def head(self, data: bytes, start: i64) -> i64:
@@ -59,6 +72,10 @@ class Frames:
             position += 1
             if self.at == 0:
                 self.control = byte & 8 != 0
+                if not self.control:
+                    self.fragmented = byte & 128 == 0
+                elif byte & 15 == _CLOSE:
+                    self.closing = True
             elif self.at == 1:
                 self.length = byte & 127
                 extended: i64 = 2 if self.length == 126 else 8 if self.length == 127 else 0
@@ -67,7 +84,8 @@ class Frames:
                     self.length = 0
                 self.extended_end = 2 + extended
             elif self.at < self.extended_end:
-                self.length = (self.length << 8) | byte
+                # Of 63 bits (section 5.2): the highest one, which must be 0, is not looked at.
+                self.length = ((self.length << 8) | byte) & 0x7FFFFFFFFFFFFFFF
             self.at += 1
         return position
 
@@ -76,3 +94,26 @@ class Frames:
         size = min(available, self.length)
         self.length -= size
         return size
+
+    def follow(self, data: bytes) -> None:
+        """Follow bytes that pass."""
+        size: i64 = len(data)
+        position: i64 = 0
+        while position < size:
+            position = self.head(data, position)
+            position += self.payload(size - position)
+
+    def step(self, data: bytes, start: i64) -> i64:
+        """Follow one byte of a head, or what there is of a payload; gives the place behind it."""
+        if self.at == self.need and self.length:
+            return start + self.payload(len(data) - start)
+        self.head(data[start : start + 1], 0)
+        return start + 1
+
+    def between(self) -> bool:
+        """Tell whether no frame is under way."""
+        return self.at == 0 or (self.at == self.need and self.length == 0)
+
+    def at_rest(self) -> bool:
+        """Tell whether no message is under way."""
+        return not self.fragmented and self.between()

@@ -96,6 +96,7 @@ class Kills:
 
     def __init__(self, home: Path, upstream: str) -> None:
         self.starts: list[float] = []
+        self.work: list[float] = []  # what of them was work, and not waiting for a core
         self.left = 0  # files that were left over by a killed process
         self.acknowledged = 0
         self.writers: list[Writer] = []
@@ -112,6 +113,7 @@ class Kills:
         begun = time.monotonic()
         proxy = Proxy(self._home, config=config)
         self.starts.append(time.monotonic() - begun)
+        self.work.append(proxy.process.cpu())
         return proxy
 
     def check(self, proxy: Proxy) -> None:
@@ -161,7 +163,8 @@ def test_killed_in_the_middle_of_writes(shop: Scripted, tmp_path: Path) -> None:
     proxy.stop()
     print(
         f"\n{KILLS} kill -9 during {rounds.acknowledged} acknowledged writes by {WRITERS} writers: "
-        f"none lost, none torn, {rounds.left} left-overs removed; starts: {figures(rounds.starts)}"
+        f"none lost, none torn, {rounds.left} left-overs removed; starts: {figures(rounds.starts)}, "
+        f"of CPU: {figures(rounds.work)}"
     )
     assert rounds.acknowledged > KILLS
 

@@ -133,6 +133,11 @@ class Process:
         assert found is not None, text
         return int(found[1])
 
+    def cpu(self) -> float:
+        """Return the seconds of CPU that it has used."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def files(self) -> int:
         """Return the number of open file descriptors."""
         return len(os.listdir(f"/proc/{self.pid}/fd"))

@@ -103,7 +103,21 @@ async def test_a_drain_ends_what_is_idle_and_lets_the_rest_end(sent: bytes) -> N
     assert busy.closing
     busy.lost()
     assert stage.worker.drain() == (sent != b"")
-    assert upstream.closing
+    assert not upstream.closing  # another request may want it; it ends with the process
+
+
+async def test_a_drain_leaves_a_connection_that_was_just_dialled_to_its_request() -> None:
+    """The loop tells of a connection before the Task that waits for it goes on."""
+    stage = Stage()
+    client = stage.client()
+    client.gives(GET)
+    while not stage.loop.upstreams:
+        await stage.turn_once()
+    stage.worker.drain()
+    upstream = await stage.connected()
+    assert upstream.taken().startswith(b"GET / HTTP/1.1\r\n")
+    upstream.gives(OK)
+    assert client.taken().endswith(b"\r\n\r\nhi")
 
 
 async def test_a_drain_ends_the_connection_after_an_answer_of_our_own() -> None:
