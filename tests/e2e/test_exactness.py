@@ -11,7 +11,6 @@ from pathlib import Path
 
 import uvloop
 
-from tests.support.process import free_port
 from tests.support.proxy import Proxy, rule
 
 KINDS = ("first", "active", "limit", "rate", "breaker")
@@ -96,29 +95,34 @@ class Load:
         await writer.wait_closed()
 
 
-async def _play(proxy: Proxy, shop: Shop, port: int) -> Load:
-    server = await asyncio.start_server(shop.serve, "127.0.0.1", port)
-    load = Load(proxy.address)
-    tasks = [asyncio.create_task(load.client(number)) for number in range(CONNECTIONS)]
-    async with asyncio.timeout(100):
-        while any(not task.done() and task not in load.stuck for task in tasks) or len(load.stuck) > ACTIVE:
-            await asyncio.sleep(0.05)
-    assert len(load.stuck) == ACTIVE, "so many wait, no more and no less"
-    await asyncio.to_thread(proxy.admin, "DELETE", "/v1/rules/active")
-    await asyncio.gather(*tasks)
+async def _play(shop: Shop, folder: Path) -> tuple[Proxy, Load]:
+    server = await asyncio.start_server(shop.serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    proxy = await asyncio.to_thread(Proxy, folder, f"127.0.0.1:{port}")
+    try:
+        await asyncio.to_thread(proxy.put, *RULES)
+        load = Load(proxy.address)
+        tasks = [asyncio.create_task(load.client(number)) for number in range(CONNECTIONS)]
+        async with asyncio.timeout(100):
+            # One of those that pass may just be asking, too.
+            while len(load.stuck) > ACTIVE or any(not t.done() and t not in load.stuck for t in tasks):
+                await asyncio.sleep(0.05)
+        assert len(load.stuck) == ACTIVE, "so many wait, no more and no less"
+        await asyncio.to_thread(proxy.admin, "DELETE", "/v1/rules/active")
+        await asyncio.gather(*tasks)
+    except BaseException:
+        proxy.stop()
+        raise
     server.close()
     await shop.close()
     await server.wait_closed()
-    return load
+    return proxy, load
 
 
 def test_counts_are_exact(tmp_path: Path) -> None:
-    port = free_port()
-    proxy = Proxy(tmp_path, f"127.0.0.1:{port}")
+    shop = Shop()
+    proxy, load = uvloop.run(_play(shop, tmp_path))
     try:
-        proxy.put(*RULES)
-        shop = Shop()
-        load = uvloop.run(_play(proxy, shop, port))
         _check(proxy, shop, load)
     finally:
         proxy.stop()
