@@ -2,7 +2,7 @@
 
 from proxy.exchange import Exchange
 from proxy.wire.grpc import timeout_of
-from proxy.wire.h2_fields import Block
+from proxy.wire.h2_block import Block
 from rules.actions import Action, Nothing, Wait, WaitForDeadline
 
 

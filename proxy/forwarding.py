@@ -44,12 +44,13 @@ def nothing_came(head: Head) -> bool:
 
 def identify(ex: Exchange, head: Head) -> None:
     """Give the exchange its request id: the one that came, or a new one."""
-    fields = head.fields
-    if fields is not None and not nothing_came(head):
-        came = fields.get(b"x-request-id")
-        if came and came[0]:
-            ex.request_id = came[0]
-            return
+    if head.ours != 1:
+        fields = head.fields
+        if fields is not None and not nothing_came(head):
+            came = fields.get(b"x-request-id")
+            if came and came[0]:
+                ex.request_id = came[0]
+                return
     ex.request_id = ex.worker.next_id()
 
 

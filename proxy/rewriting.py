@@ -12,7 +12,8 @@ from proxy.wire.errors import ProtocolError
 from proxy.wire.h1_fields import authority_is_valid, parse_request, parse_response
 from proxy.wire.h1_head import NO_BODY, Head, Names
 from proxy.wire.h1_write import REASONS
-from proxy.wire.h2_fields import LITERAL, Block, Field
+from proxy.wire.h2_block import Block
+from proxy.wire.h2_field import LITERAL, Field
 from rules import json_path
 from rules.message_actions import MOST, NO_PLACE, NOT_JSON, TOO_LARGE, BodyEdit, MessageEdit
 

@@ -148,6 +148,7 @@ class Index:
         self.host_suffixes: PrefixTree | None = None  # turned round
         self.path_patterns: PatternPool | None = None
         self.host_patterns: PatternPool | None = None
+        self.rarer: bool = False  # there are suffixes, prefixes of hosts, or expressions
         self.residue: list[CompiledRule] = []
 
     def candidates(
@@ -171,6 +172,21 @@ class Index:
                 found = _admit(found, bucket, host, path, headers)
         if self.header_names and headers:
             found = self._admit_headers(found, host, path, headers)
+        if self.rarer:
+            found = self._admit_rarer(found, host, path, headers)
+        if self.residue:
+            found = _admit(found, self.residue, host, path, headers)
+        if found is not None and len(found) > 1:
+            found.sort(key=_rank_of)
+        return found
+
+    def _admit_rarer(
+        self,
+        found: list[CompiledRule] | None,
+        host: bytes,
+        path: bytes,
+        headers: dict[bytes, list[bytes]] | None,
+    ) -> list[CompiledRule] | None:
         if self.path_suffixes is not None:
             found = self._admit_tree(found, self.path_suffixes, path[::-1], host, path, headers)
         if self.host_suffixes is not None:
@@ -181,10 +197,6 @@ class Index:
             found = self._admit_patterns(found, self.path_patterns, path, host, path, headers)
         if self.host_patterns is not None:
             found = self._admit_patterns(found, self.host_patterns, host, host, path, headers)
-        if self.residue:
-            found = _admit(found, self.residue, host, path, headers)
-        if found is not None and len(found) > 1:
-            found.sort(key=_rank_of)
         return found
 
     def _admit_tree(
@@ -246,6 +258,9 @@ class Index:
     ) -> list[CompiledRule] | None:
         if table.present:
             found = _admit(found, table.present, host, path, headers)
+        if len(values) == 1:
+            bucket = table.values.get(values[0])
+            return found if bucket is None else _admit(found, bucket, host, path, headers)
         for at in range(len(values)):
             bucket = table.values.get(values[at])
             if bucket is not None and values[at] not in values[:at]:  # a value that comes twice counts once

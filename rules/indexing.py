@@ -252,6 +252,9 @@ class IndexBuilder:
         else:
             index.residue.extend(self._host_patterns)
             self._host_patterns = []
+        rare = (index.path_suffixes, index.host_prefixes, index.host_suffixes)
+        patterns = (index.path_patterns, index.host_patterns)
+        index.rarer = any(one is not None for one in (*rare, *patterns))
 
     def _pool_some(self) -> bool:
         paths = len(self._path_patterns)

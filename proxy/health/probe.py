@@ -14,8 +14,9 @@ from proxy.net.pool import HTTP1, HTTP2, Endpoint
 from proxy.wire import h2
 from proxy.wire.errors import ProtocolError
 from proxy.wire.h1 import BODY, HEAD, NEED, RESPONSE, H1Reader
+from proxy.wire.h2_block import Block
 from proxy.wire.h2_errors import H2Error
-from proxy.wire.h2_fields import Block, interned
+from proxy.wire.h2_field import interned
 
 AGENT: Final = f"misrule/{__version__} (health check)"
 _HEAD_SIZE: Final = 65536

@@ -4,7 +4,8 @@ from typing import Final
 
 from proxy.http2.heads import block_of_lines
 from proxy.wire.grpc import encode_message
-from proxy.wire.h2_fields import LITERAL, Block, Field, interned
+from proxy.wire.h2_block import Block
+from proxy.wire.h2_field import LITERAL, Field, interned
 from rules.actions import Answer
 
 # What an HTTP status means to a gRPC client that gets no grpc-status,

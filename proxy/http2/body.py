@@ -3,7 +3,7 @@
 from proxy.http2.heads import lines_of, trailers_of, with_status
 from proxy.wire.body import BodyReader
 from proxy.wire.h1 import BODY, END, MARK, NEED
-from proxy.wire.h2_fields import Block
+from proxy.wire.h2_block import Block
 from proxy.wire.h2_queue import SMALL
 
 

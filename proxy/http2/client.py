@@ -168,9 +168,10 @@ class ClientConnection(Carrier):
         side.ex = ex
         if codec.end:
             ex.request_done = True
-            side.incoming.ended = True
         try:
             if intake.plan(ex):
+                if codec.end:
+                    side.incoming.ended = True
                 request_body.begin(ex, side.incoming)
             intake.enter(ex)
         except ProtocolError as error:  # what HTTP/1.1 cannot say to an upstream that speaks only that
@@ -256,9 +257,13 @@ class ClientConnection(Carrier):
         self.disturbances.forget(stream)
 
     def done(self, stream: Stream) -> None:
-        side = stream.owner
-        if isinstance(side, ClientStream):
-            self._forget(side)
+        if stream.queue is None:
+            side = stream.owner
+            if isinstance(side, ClientStream):
+                self.streams.pop(side, None)
+            stream.owner = None
+        if self.state == LEAVING and not self.streams:
+            self._linger()
 
     def cut(self, stream: Stream, goaway: GoAway | None) -> None:
         if self.state >= LINGER:

@@ -14,8 +14,8 @@ from proxy.net.timers import Callback
 from proxy.path import end, request_body
 from proxy.wire.body import BodyReader
 from proxy.wire.h1_head import NO_BODY, Head
+from proxy.wire.h2_block import Block
 from proxy.wire.h2_errors import INTERNAL_ERROR, NO_ERROR
-from proxy.wire.h2_fields import Block
 from proxy.wire.h2_streams import Stream
 from proxy.wire.hpack_encode import literal
 from rules.actions import CANCEL, Answer, Disturb, EndCall, GoAway
@@ -48,8 +48,24 @@ class ClientStream(ClientSide):
         self.carrier: Carrier = carrier
         self.link: Link = link
         self.stream: Stream = stream
-        self.sender: Sender = Sender(link, stream)
-        self.incoming: StreamBody = StreamBody()
+        self._incoming: StreamBody | None = None
+        self._sender: Sender | None = None
+
+    @property
+    def incoming(self) -> StreamBody:
+        """The request's body: made when it is first asked for, as most requests have none."""
+        made = self._incoming
+        if made is None:
+            made = self._incoming = StreamBody()
+        return made
+
+    @property
+    def sender(self) -> Sender:
+        """What keeps the answer's last piece back: an answer that came whole needs none."""
+        made = self._sender
+        if made is None:
+            made = self._sender = Sender(self.link, self.stream)
+        return made
 
     # --- the request
 
@@ -169,7 +185,13 @@ class ClientStream(ClientSide):
 
     def last(self, piece: bytes) -> None:
         self.whole = True
-        self.sender.last(piece)
+        if self._sender is not None:
+            self._sender.last(piece)
+            return
+        link = self.link
+        link.codec.send_data(self.stream, piece, True)
+        if not link.marked:
+            link.mark()
 
     def end(self, reader: BodyReader) -> None:
         if self.whole:

@@ -15,7 +15,7 @@ from proxy.path.request_head import Intake
 from proxy.tunnel import Tunnel
 from proxy.wire.errors import ProtocolError
 from proxy.wire.h1_head import Head
-from proxy.wire.h2_fields import Block
+from proxy.wire.h2_block import Block
 from proxy.wire.h2_streams import Stream
 from proxy.wire.websocket import WEBSOCKET
 from rules.actions import CANCEL

@@ -6,7 +6,7 @@ from proxy import forwarding
 from proxy.exchange import Exchange
 from proxy.http2.heads import block_of_lines, request_block
 from proxy.http2.upgrades import connect_block
-from proxy.wire.h2_fields import Block
+from proxy.wire.h2_block import Block
 from proxy.wire.hpack_encode import literal
 from proxy.worker import REWRITTEN
 
@@ -23,7 +23,7 @@ def block_for(ex: Exchange) -> Block:
     endpoint = ex.endpoint
     over_tls = endpoint is not None and endpoint.credentials is not None
     block = request_block(ex.head, forwarding.HTTPS if over_tls else ex.scheme)
-    return block if forwarding.nothing_came(ex.head) else block.without(REWRITTEN)
+    return block if ex.head.ours == 1 or forwarding.nothing_came(ex.head) else block.without(REWRITTEN)
 
 
 def connect_for(ex: Exchange) -> Block:
@@ -34,7 +34,7 @@ def connect_for(ex: Exchange) -> Block:
 def extra_for(ex: Exchange) -> bytes:
     """Give our own fields as encoded literals, put behind the block's."""
     head = ex.head
-    if head.fields is not None and not forwarding.nothing_came(head):
+    if head.ours != 1 and head.fields is not None and not forwarding.nothing_came(head):
         return encode(forwarding.continued(ex, head, head.fields))
     lines = ex.forward
     coded = _encoded.get(lines)

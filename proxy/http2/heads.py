@@ -10,7 +10,8 @@ from typing import Final
 from proxy.wire.h1_fields import parse_request, parse_response
 from proxy.wire.h1_head import CHUNKED, LENGTH, NO_BODY, UNTIL_CLOSE, Head, Names
 from proxy.wire.h1_trailers import FORBIDDEN
-from proxy.wire.h2_fields import LITERAL, Block, Field, interned
+from proxy.wire.h2_block import Block
+from proxy.wire.h2_field import LITERAL, Field, interned
 from proxy.wire.websocket import ACCEPT, KEY
 
 # Fields that mean one connection of HTTP/1.1, or whose place pseudo-headers take (RFC 9113, section 8.2.2).
@@ -84,11 +85,10 @@ def request_head(block: Block, names: Names, ended: bool) -> Head:
 
 def _request_head(block: Block, names: Names, ended: bool) -> Head:
     like = block.like
-    if like is not None:
-        head = _changed(request_head(like, names, ended), block)
-        head.target = head.origin = block.path
-        head.path, _, head.query = block.path.partition(b"?")
-        return head
+    if like is not None and not _collects(names, block):
+        known = _kept(like, names)
+        base = known.bare if ended else known.bodied
+        return _with_path(request_head(like, names, ended) if base is None else base, block)
     head = Head(b"")
     head.block = block
     head.method = block.method
@@ -107,6 +107,34 @@ def _request_head(block: Block, names: Names, ended: bool) -> Head:
     if block.expect:
         head.expect_continue = block.expect.lower() == b"100-continue"
     return head
+
+
+def _collects(names: Names, block: Block) -> bool:
+    """Tell whether a field is to be collected in which a block differs from the one that it is like."""
+    fields = block.fields
+    for place in block.places:
+        if fields[place].name in names.collected:
+            return True
+    return False
+
+
+def _with_path(head: Head, block: Block) -> Head:
+    """Copy the head of a request, with the path of another block that is alike but for it."""
+    made = Head(b"")
+    made.block = block
+    made.method = head.method
+    made.upgrade = head.upgrade
+    made.target = made.origin = block.path
+    made.path, _, made.query = block.path.partition(b"?")
+    made.authority = head.authority
+    made.host = head.host
+    made.length = head.length
+    made.framing = head.framing
+    made.fields = head.fields
+    made.grpc = head.grpc
+    made.expect_continue = head.expect_continue
+    made.ours = head.ours
+    return made
 
 
 def is_grpc(content_type: bytes) -> bool:

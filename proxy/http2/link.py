@@ -9,8 +9,8 @@ from proxy.net.connection import Connection
 from proxy.net.pipe import Cork, Pipe
 from proxy.net.timers import Timers
 from proxy.wire.h2 import NEED, H2Connection
+from proxy.wire.h2_block import Block
 from proxy.wire.h2_errors import H2Error
-from proxy.wire.h2_fields import Block
 from proxy.wire.h2_streams import Stream
 from proxy.worker import Worker
 from rules.actions import Disturb, GoAway

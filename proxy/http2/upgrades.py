@@ -10,7 +10,8 @@ from proxy.http2.heads import read_lines, response_block, write_fields
 from proxy.wire.errors import ProtocolError
 from proxy.wire.h1_fields import parse_response
 from proxy.wire.h1_head import NO_BODY, Head, Names
-from proxy.wire.h2_fields import Block, Field, interned
+from proxy.wire.h2_block import Block
+from proxy.wire.h2_field import Field, interned
 from proxy.wire.websocket import ACCEPT, KEY, WEBSOCKET, accept_of, is_key
 
 # What HTTP/1.1 alone has of the handshake, and a length, which CONNECT has not (RFC 9110, section 9.3.6).

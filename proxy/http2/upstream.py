@@ -56,11 +56,11 @@ class UpstreamConnection(Talker):
 
     def has_room(self) -> bool:
         """Tell whether one more exchange may begin here."""
-        codec = self.codec
-        if self.ended or self.link.resetting or codec.goaway_received or codec.goaway_sent:
+        if self.ended or self.link.resetting:
             return False
-        most = min(_EXPECTED, codec.peer_max_streams) if self.made else _EXPECTED
-        return codec.open_streams + len(self.waiting) < most
+        if self.made:
+            return self.codec.room_for_streams(_EXPECTED) > len(self.waiting)
+        return len(self.waiting) < _EXPECTED
 
     def begin(self, ex: Exchange) -> None:
         """Send a request, at once or as soon as the connection stands."""
@@ -149,32 +149,34 @@ class UpstreamConnection(Talker):
     # --- reading
 
     def on_event(self, event: int) -> None:
-        if event == GOAWAY_CAME:
+        codec = self.codec
+        if event == HEAD or event == DATA:
+            side = codec.stream.owner
+            if isinstance(side, UpstreamStream):
+                side.since = codec.now
+                if event == HEAD:
+                    names = self.worker.live.response_names
+                    side.took_head(response_head(codec.block, names, codec.end), codec.end)
+                else:
+                    piece = codec.piece
+                    if codec.flow != len(piece):
+                        codec.credit(codec.stream, codec.flow - len(piece))  # the padding
+                    side.took_content(piece, codec.end)
+        elif event == GOAWAY_CAME:
             self._leave_pool()
         elif event == STREAMS:
             if self.waiting:
                 self._begin_waiting()
             self.target.grant()
         else:
-            side = self.codec.stream.owner
+            side = codec.stream.owner
             if isinstance(side, UpstreamStream):
                 self._on_stream(side, event)
 
     def _on_stream(self, side: UpstreamStream, event: int) -> None:
-        """Something came on a stream of ours."""
+        """Something rarer came on a stream of ours."""
         codec = self.codec
         side.since = codec.now
-        if event == HEAD:
-            head = response_head(codec.block, self.worker.live.response_names, codec.end)
-            side.took_head(head, codec.end)
-            return
-        if event == DATA:
-            piece = codec.piece
-            padding = codec.flow - len(piece)
-            if padding:
-                codec.credit(codec.stream, padding)
-            side.took_content(piece, codec.end)
-            return
         if event == END:
             side.took_end(None)
         elif event == TRAILERS:

@@ -14,8 +14,8 @@ from proxy.performer import Then
 from proxy.wire.body import BodyReader
 from proxy.wire.h1 import BODY, END, MARK
 from proxy.wire.h1_head import NO_BODY, Head
+from proxy.wire.h2_block import Block
 from proxy.wire.h2_errors import REFUSED_STREAM
-from proxy.wire.h2_fields import Block
 from proxy.wire.h2_streams import Stream
 from rules.actions import CANCEL
 from rules.snapshot import Snapshot
@@ -39,8 +39,16 @@ class UpstreamStream(UpstreamSide):
         self.target: Upstream = target
         self.endpoint: Endpoint = endpoint
         self.again: Then = again  # sends an exchange once more, on another connection
-        self.sender: Sender = Sender(link, stream)
         self.incoming: StreamBody = StreamBody()
+        self._sender: Sender | None = None
+
+    @property
+    def sender(self) -> Sender:
+        """What keeps the request's last piece back: made when it is first asked for, as most have no body."""
+        made = self._sender
+        if made is None:
+            made = self._sender = Sender(self.link, self.stream)
+        return made
 
     def begin(self, ex: Exchange) -> None:
         """Send the head of a request; the body may follow."""

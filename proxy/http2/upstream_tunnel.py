@@ -12,8 +12,8 @@ from proxy.path import end
 from proxy.performer import Then
 from proxy.wire.errors import ProtocolError
 from proxy.wire.h1_head import Head
+from proxy.wire.h2_block import Block
 from proxy.wire.h2_errors import NO_ERROR
-from proxy.wire.h2_fields import Block
 from proxy.wire.h2_streams import Stream
 
 

@@ -13,7 +13,7 @@ from proxy.path import end, response_body
 from proxy.performer import Then
 from proxy.wire.errors import ProtocolError
 from proxy.wire.h1_head import CHUNKED, NO_BODY, Head
-from proxy.wire.h2_fields import Block
+from proxy.wire.h2_block import Block
 from rules import phases
 from rules.facts import Facts
 

@@ -57,16 +57,19 @@ from proxy.wire.h2_frames import DATA as DATA_FRAME
 from proxy.wire.h2_guard import MOST_BLOCK, MOST_CONTINUATIONS
 from proxy.wire.h2_message import H2Messages
 from proxy.wire.h2_streams import (
+    ACCEPT,
+    BODY,
     CLOSED_ERROR,
-    EARLY_ERROR,
     ENDED_ERROR,
     IDLE_ERROR,
     ON_DATA,
     VERDICTS,
+    Stream,
 )
 
 _UNPACK: Final = struct.Struct(">LBL").unpack_from
 _UNPACK_WORD: Final = struct.Struct(">L").unpack_from
+_UNUSUAL: Final = END_HEADERS | PADDED | WITH_PRIORITY  # of a header block: all but END_HEADERS is rare
 
 
 class H2Connection(H2Messages):
@@ -78,6 +81,7 @@ class H2Connection(H2Messages):
         self._at: i64 = 0  # from here on
         self._preface: bool = role == SERVER  # still to come
         self._settled: bool = False  # the peer's SETTINGS came
+        self._plain: bool = False  # they did, and no header block goes on: any frame may come
         self._ended: bool = False
         # a header block that goes on in CONTINUATION
         self._block_sid: i64 = 0
@@ -170,7 +174,10 @@ class H2Connection(H2Messages):
             if at > size:
                 break
             self._at = at
-            event = self._on_frame(data, start, at, kind, flags, sid)
+            if self._plain and sid and kind == HEADERS and flags & _UNUSUAL == END_HEADERS:
+                event = self._on_block(sid, data[start:at], flags & END_STREAM != 0, False)
+            else:
+                event = self._on_frame(data, start, at, kind, flags, sid)
             if event != NEED:
                 return event
             if self._pending:
@@ -207,12 +214,12 @@ class H2Connection(H2Messages):
 
     def _on_frame(self, data: bytes, start: i64, end: i64, kind: i64, flags: i64, sid: i64) -> int:
         """Take in one frame whose payload lies between ``start`` and ``end``."""
-        if self._block_sid:
-            return self._on_continuation(data[start:end], kind, flags, sid)
-        if not self._settled:
+        if not self._plain:
+            if self._block_sid:
+                return self._on_continuation(data[start:end], kind, flags, sid)
             if kind != SETTINGS or flags & ACK:
                 raise self._error("missing_settings", "a first frame that is not SETTINGS")
-            self._settled = True
+            self._settled = self._plain = True
         if kind == DATA_FRAME:
             return self._on_data(data, start, end, flags, sid)
         if kind == HEADERS:
@@ -245,27 +252,33 @@ class H2Connection(H2Messages):
             end = self._unpadded(data, start, end)
             start += 1
         stream = self.streams.get(sid)
-        state = self._state_of_missing(sid) if stream is None else stream.state
-        verdict: i64 = VERDICTS[(state << 2) | ON_DATA]
-        if verdict == IDLE_ERROR:
-            raise self._error("idle_stream", "DATA on an idle stream")
-        self._recv_window -= flow
-        if self._recv_window < 0:
-            raise self._error("window_exceeded", "more content than the connection's window")
+        verdict: i64 = ACCEPT
+        if stream is None or stream.state != BODY:
+            state = self._state_of_missing(sid) if stream is None else stream.state
+            verdict = VERDICTS[(state << 2) | ON_DATA]
+            if verdict == IDLE_ERROR:
+                raise self._error("idle_stream", "DATA on an idle stream")
         if flow:
+            window: i64 = self._recv_window - flow
+            self._recv_window = window
+            if window < 0:
+                raise self._error("window_exceeded", "more content than the connection's window")
             self._credit_connection(flow)
+        if stream is None or verdict != ACCEPT:
+            return self._misplaced_data(stream, verdict)
+        window = stream.recv_window - flow
+        stream.recv_window = window
+        if window < 0:
+            return self._stream_error(stream, "window_exceeded")
+        return self._take_content(stream, data[start:end], flow, flags & END_STREAM != 0)
+
+    def _misplaced_data(self, stream: Stream | None, verdict: i64) -> int:
+        """Judge content that no stream takes."""
         if stream is None:
             if verdict == CLOSED_ERROR:
                 raise self._error("closed_stream", "DATA on a closed stream")
             return NEED
-        if verdict == ENDED_ERROR:
-            return self._stream_error(stream, "ended_stream")
-        if verdict == EARLY_ERROR:
-            return self._stream_error(stream, "body_before_head")
-        stream.recv_window -= flow
-        if stream.recv_window < 0:
-            return self._stream_error(stream, "window_exceeded")
-        return self._take_content(stream, data[start:end], flow, flags & END_STREAM != 0)
+        return self._stream_error(stream, "ended_stream" if verdict == ENDED_ERROR else "body_before_head")
 
     # -- header blocks
 
@@ -285,6 +298,7 @@ class H2Connection(H2Messages):
         fragment = data[start:end]
         if flags & END_HEADERS:
             return self._on_block(sid, fragment, flags & END_STREAM != 0, itself)
+        self._plain = False
         self._block_sid = sid
         self._block_flags = flags
         self._block_parts = [fragment]
@@ -307,6 +321,7 @@ class H2Connection(H2Messages):
             return NEED
         coded = b"".join(self._block_parts)
         self.head_since = 0.0
+        self._plain = True
         self._block_sid = 0
         self._block_parts = []
         self._block_size = 0

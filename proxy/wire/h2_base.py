@@ -14,8 +14,8 @@ from typing import Final
 
 from mypy_extensions import i64
 
+from proxy.wire.h2_block import CONNECT_REQUEST, REQUEST, RESPONSE, Block
 from proxy.wire.h2_errors import H2_KINDS, NO_ERROR, STREAM_KINDS, H2Error
-from proxy.wire.h2_fields import CONNECT_REQUEST, REQUEST, RESPONSE, Block
 from proxy.wire.h2_frames import (
     DEFAULT_WINDOW,
     GOAWAY,

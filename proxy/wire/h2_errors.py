@@ -78,7 +78,7 @@ H2_KINDS: Final[dict[str, int]] = {
 
 # What ends a stream.
 STREAM_KINDS: Final[dict[str, int]] = {
-    # a header block (h2_fields)
+    # a header block (h2_block)
     "bad_field_name": PROTOCOL_ERROR,
     "bad_field_value": PROTOCOL_ERROR,
     "connection_field": PROTOCOL_ERROR,

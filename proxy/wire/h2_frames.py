@@ -87,6 +87,14 @@ class Output:
         else:
             self._parts.append(_HEAD((size << 8) | kind, flags, sid))
 
+    def whole(self, payload: bytes, kind: i64, flags: i64, sid: i64) -> None:
+        """Write a frame."""
+        if NATIVE:
+            self.frame(len(payload), kind, flags, sid)
+            self.write(payload)
+        else:
+            self._parts += (_HEAD((len(payload) << 8) | kind, flags, sid), payload)
+
     def write(self, payload: bytes) -> None:
         """Write a payload."""
         if NATIVE:
@@ -125,8 +133,7 @@ class Output:
         parts = self._parts
         self._parts = []
         if not NATIVE:
-            for part in parts:
-                self._size += len(part)
+            self._size = sum(map(len, parts))
         size = self._size
         self._size = 0
         return b"".join(parts) if size <= _JOINED else parts

@@ -5,9 +5,10 @@ from typing import Final
 from mypy_extensions import i64
 
 from proxy.wire.h2_base import DATA, END, HEAD, INTERIM, NEED, REFUSED, SERVER, TRAILERS
+from proxy.wire.h2_block import Block
 from proxy.wire.h2_control import H2Control
 from proxy.wire.h2_errors import ANSWERED, NO_ERROR, STREAM_KINDS
-from proxy.wire.h2_fields import Block, interned
+from proxy.wire.h2_field import interned
 from proxy.wire.h2_frames import END_HEADERS, END_STREAM, HEADERS
 from proxy.wire.h2_streams import (
     BODY,
@@ -37,7 +38,10 @@ class H2Messages(H2Control):
             return self._stream_error(stream, "length_mismatch")
         self.stream = stream
         if ends:
-            self._end_receiving(stream)
+            stream.recv_ended = True
+            stream.state = ENDED
+            if stream.send_ended:
+                self._close(stream)
         if size:
             self.guard.useful += 1
         elif not ends:
@@ -64,7 +68,8 @@ class H2Messages(H2Control):
 
         ``itself``: its priority makes the stream depend on itself.
         """
-        block = self._decoder.decode(coded)
+        decoder = self._decoder
+        block = decoder.blocks.get(coded) or decoder.decode(coded)
         stream = self.streams.get(sid)
         if stream is None:
             if self.role == SERVER and sid > self.last_sid and sid & 1 and sid <= self._accepted_to:

@@ -85,6 +85,8 @@ def meaning_of(name: bytes) -> int:
 
 def fault_of_value(value: bytes) -> bool:
     """Whether a value holds what no value may, or begins or ends with white space (section 8.2.1)."""
+    if value.isalnum():
+        return False
     size = len(value)
     return len(value.translate(None, _NOT_IN_VALUES)) != size or len(value.strip(b" \t")) != size
 

@@ -15,11 +15,12 @@ from typing import Final
 from mypy_extensions import i64
 
 from proxy.wire.h2_base import H2Base
-from proxy.wire.h2_fields import Block
+from proxy.wire.h2_block import Block
 from proxy.wire.h2_frames import CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PADDED
 from proxy.wire.h2_guard import LEAST_UPDATE, TINY, WORTH_SENT
 from proxy.wire.h2_streams import Stream
 
+_WHOLE_AND_LAST: Final = END_HEADERS | END_STREAM
 _WHOLE: Final = 16384  # bytes: pieces that waited are joined to frames of this size
 # Bytes: what waits in smaller pieces is joined at once, as an object costs more memory than its few bytes.
 SMALL: Final = 1024
@@ -161,8 +162,7 @@ class H2Queue(H2Base):
             self._out.write(piece)
             self._out.write(bytes(overhead - 1))
         else:
-            self._out.frame(size, DATA, flags, stream.sid)
-            self._out.write(piece)
+            self._out.whole(piece, DATA, flags, stream.sid)
         stream.send_window -= size + overhead
         self._send_window -= size + overhead
         stream.queued -= size
@@ -211,14 +211,14 @@ class H2Queue(H2Base):
             coded += extra
         size: i64 = len(coded)
         self._heads += size
-        flags: i64 = END_STREAM if end else 0
-        if size <= self.peer_max_frame:
-            self._out.frame(size, HEADERS, flags | END_HEADERS, stream.sid)
-            self._out.write(coded)
+        if size > self.peer_max_frame:
+            self._send_long_block(stream.sid, coded, END_STREAM if end else 0)
         else:
-            self._send_long_block(stream.sid, coded, flags)
+            self._out.whole(coded, HEADERS, _WHOLE_AND_LAST if end else END_HEADERS, stream.sid)
         if end:
-            self._end_sending(stream)
+            stream.send_ended = True
+            if stream.recv_ended:
+                self._close(stream)
 
     def _send_long_block(self, sid: i64, coded: bytes, flags: i64) -> None:
         size: i64 = len(coded)

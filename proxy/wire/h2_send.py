@@ -3,7 +3,7 @@
 from mypy_extensions import i64
 
 from proxy.wire.h2_base import CLIENT
-from proxy.wire.h2_fields import Block
+from proxy.wire.h2_block import Block
 from proxy.wire.h2_frames import (
     DATA,
     DEFAULT_WINDOW,
@@ -71,6 +71,14 @@ class H2Sender(H2Queue):
         """How many streams are open, with those of open() whose heads are not sent."""
         return len(self.streams) + self._opening
 
+    def room_for_streams(self, most: int) -> int:
+        """How many more streams may be opened, if there shall not be more than ``most`` of them."""
+        if self.goaway_received or self.goaway_sent or self._failed is not None:
+            return 0
+        if most > self.peer_max_streams:
+            most = self.peer_max_streams
+        return most - len(self.streams) - self._opening
+
     def shutdown_notice(self) -> None:
         """Queue the first of two GOAWAYs, by which no request is lost (RFC 9113, section 6.8)."""
         self.goaway(LAST_STREAM_ID)
@@ -96,7 +104,7 @@ class H2Sender(H2Queue):
         """
         if self.goaway_received or self.goaway_sent or self._failed is not None:
             return None
-        if self.open_streams >= self.peer_max_streams or self._next_sid > LAST_STREAM_ID:
+        if len(self.streams) + self._opening >= self.peer_max_streams or self._next_sid > LAST_STREAM_ID:
             return None
         self._opening += 1
         return Stream(0, self.peer_initial_window, self._local_window, now)
@@ -148,10 +156,11 @@ class H2Sender(H2Queue):
         guard = self.guard
         guard.useful += WORTH_SENT
         guard.sent += size << 1
-        self._out.frame(size, DATA, END_STREAM if end else 0, stream.sid)
-        self._out.write(piece)
+        self._out.whole(piece, DATA, END_STREAM if end else 0, stream.sid)
         if end:
-            self._end_sending(stream)
+            stream.send_ended = True
+            if stream.recv_ended:
+                self._close(stream)
         return 0
 
     def send_trailers(self, stream: Stream, block: Block, extra: bytes = b"") -> None:

@@ -33,7 +33,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from proxy.wire.h2_fields import Block
+from proxy.wire.h2_block import Block
 
 IDLE: Final = 0
 HEAD: Final = 1

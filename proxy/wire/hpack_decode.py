@@ -8,8 +8,9 @@ from typing import Final
 
 from mypy_extensions import i64
 
+from proxy.wire.h2_block import RESPONSE, Block
 from proxy.wire.h2_errors import H2Error, h2_error
-from proxy.wire.h2_fields import LITERAL, NEVER, STATIC_FIELDS, Block, Field, interned
+from proxy.wire.h2_field import LITERAL, NEVER, STATIC_FIELDS, Field, interned
 from proxy.wire.h2_names import PATH
 from proxy.wire.hpack_huffman import decode as decode_huffman
 from proxy.wire.hpack_huffman import decode_new
@@ -17,6 +18,9 @@ from proxy.wire.hpack_huffman import decode_new
 TABLE_SIZE: Final = 4096  # bytes: what we offer, and never change
 
 _FIRST_DYNAMIC: Final = 62
+_INDEX: Final = 128  # from this byte on a field is an index and no more (RFC 7541, section 6.1):
+_STATIC: Final = _INDEX + 1  # of the static table,
+_DYNAMIC: Final = _INDEX + _FIRST_DYNAMIC  # of the dynamic one; 128 is none, 255 begins a longer one
 
 # What is remembered of one connection: blocks, their bytes encoded and decoded in all, and in one of them.
 _KEPT: Final = 1024
@@ -25,6 +29,7 @@ _BLOCK_SIZE: Final = 8192
 
 # Bytes, when decoded, of the smallest block that is taken for a bomb.
 _BOMB: Final = 262144
+_CHUNK: Final = 512  # bytes of a block that are decoded before its size is looked at again
 _LONG_INTEGER: Final = 28  # bits: no length or index that is longer is good for anything
 
 
@@ -40,22 +45,23 @@ _TRIES: Final = 64
 class _Alike:
     """A request's block that comes with one path after the other: what stands around the path's string."""
 
-    __slots__ = ("before", "behind", "block", "place", "writing")
+    __slots__ = ("before", "behind", "block", "places", "writing")
 
     def __init__(self, before: bytes, behind: bytes, block: Block, writing: i64) -> None:
         self.before: bytes = before
         self.behind: bytes = behind
         self.block: Block = block
-        self.place: i64 = 0  # of the path among its fields
-        while block.fields[self.place].meaning != PATH:
-            self.place += 1
+        place = 0
+        while block.fields[place].meaning != PATH:
+            place += 1
+        self.places: list[int] = [place]  # of the path among its fields
         self.writing: i64 = writing  # of the path's field
 
 
 class Decoder:
     """The decoding half of one connection.
 
-    ``rules``: how blocks are judged (h2_fields).  ``list_size``: bytes of the largest list of fields that is
+    ``rules``: how blocks are judged (h2_block).  ``list_size``: bytes of the largest list of fields that is
     decoded (RFC 9113, section 6.5.2); of a longer one the rest is read for the sake of the table alone.
     ``most_fields``: see Block.count.
     """
@@ -67,12 +73,14 @@ class Decoder:
         self._list_size: i64 = list_size
         self._most_fields: i64 = most_fields
         # What is too large is read to its end, for the table's sake; no honest block is so much too large.
-        self._bomb: i64 = list_size - max(4 * list_size, _BOMB)
+        self._bomb: i64 = max(4 * list_size, _BOMB)
         self._table: list[Field] = []  # oldest first; those before _first are gone
         self._first: i64 = 0
         self._size: i64 = 0
         self._limit: i64 = TABLE_SIZE
         self._at: i64 = 0
+        self._stable: bool = True  # the block being decoded leaves the table alone
+        self._last: Block | None = None  # of requests: the next one may be alike
         # the literal that is the path of the block being decoded: where its string begins and ends
         self._path_at: i64 = 0
         self._path_end: i64 = 0
@@ -93,57 +101,83 @@ class Decoder:
 
     def _decode(self, coded: bytes) -> Block:
         """Decode a block field by field."""
-        fields: list[Field] = []
-        stable = True
         self._path_at = 0
-        table = self._table
-        left = self._list_size
+        self._at = 0
+        self._stable = True
         size: i64 = len(coded)
-        at: i64 = 0
         if size and coded[0] & 0xE0 == 0x20:
-            at = self._size_updates(coded, size)
-            stable = False
-        while at < size:
-            first: i64 = coded[at]
-            if first > 128 and first < 255:
-                at += 1
-                index: i64 = first & 127
-                if index < _FIRST_DYNAMIC:
-                    field = STATIC_FIELDS[index - 1]
-                else:
-                    place: i64 = len(table) + _FIRST_DYNAMIC - 1 - index
-                    field = table[place] if place >= self._first else self._entry(index)
-            else:
-                self._at = at
-                field = self._other(coded, first)
-                at = self._at
-                if first & 192 == 64:
-                    stable = False
-            left -= field.size
-            if left >= 0:
-                fields.append(field)
-            elif left < self._bomb:
-                raise h2_error("header_bomb", "a header block that is a multiple of what is allowed")
-        block = Block(fields, self._rules)
-        if left < 0 or len(fields) > self._most_fields:
-            self._too_much(block, left < 0)
-        self._remember(coded, block, stable)
-        if self._path_at and stable:
+            self._size_updates(coded, size)
+            self._stable = False
+        fields: list[Field] = []
+        while self._at < size:
+            if fields and _size_of(fields) > self._bomb:
+                raise _bomb()
+            self._read_on(coded, min(size, self._at + _CHUNK), fields)
+        block = self._block_of(fields)
+        self._remember(coded, block, self._stable)
+        if self._path_at and self._stable:
             self._expect_more(coded, block)
         return block
 
-    def _too_much(self, block: Block, large: bool) -> None:
-        """Judge a block that is too large, or may have too many fields."""
-        if large:
+    def _block_of(self, fields: list[Field]) -> Block:
+        """Make a block of fields; most are but for few fields like one that came before."""
+        last = self._last
+        block = None if last is None else last.alike(fields)
+        if block is None:
+            block = Block(fields, self._rules)
+            if self._rules != RESPONSE:
+                self._last = block
+        if block.size > self._list_size or len(fields) > self._most_fields:
+            block = self._too_much(Block(fields, self._rules))
+        return block
+
+    def _read_on(self, coded: bytes, stop: i64, fields: list[Field]) -> None:
+        """Read the fields that begin before ``stop``."""
+        table = self._table
+        at = self._at
+        # where in the table the field of a byte is, but for the byte; and the oldest that is there
+        past: i64 = len(table) + _FIRST_DYNAMIC + _INDEX - 1
+        oldest = self._first
+        while at < stop:
+            first: i64 = coded[at]
+            if first >= _DYNAMIC and first != 255:
+                at += 1
+                place = past - first
+                fields.append(table[place] if place >= oldest else self._entry(first - _INDEX))
+            elif first <= _INDEX or first == 255:
+                self._at = at
+                fields.append(self._other(coded, first))
+                at = self._at
+                if first & 192 == 64:
+                    self._stable = False
+                    past = len(table) + _FIRST_DYNAMIC + _INDEX - 1
+                    oldest = self._first
+            else:
+                at += 1
+                fields.append(STATIC_FIELDS[first - _STATIC])
+        self._at = at
+
+    def _too_much(self, block: Block) -> Block:
+        """Judge a block that is too large, or may have too many fields; gives what is kept of it."""
+        if block.size > self._list_size:
+            if block.size > self._bomb:
+                raise _bomb()
+            block = Block(_first_of(block.fields, self._list_size), self._rules)
             block.error = block.trailer_error = "head_too_large"
         elif block.count() > self._most_fields:
             block.error = block.error or "too_many_fields"
             block.trailer_error = block.trailer_error or "too_many_trailers"
+        return block
 
     def _expect_more(self, coded: bytes, block: Block) -> None:
         """Look out for blocks that are like this one, in the place of the oldest such."""
         if self._tries == 0 or block.error or block.path[:1] != b"/":
             return
+        like = block.like
+        if like is not None:
+            if len(block.places) != 1 or like.fields[block.places[0]].meaning != PATH:
+                return
+            block = like
         alike = _Alike(coded[: self._path_at], coded[self._path_end :], block, self._path_writing)
         self._tries -= 1
         if len(self._alikes) >= _KEPT_ALIKE:
@@ -154,15 +188,31 @@ class Decoder:
         """Decode a block of which only the path is new; None when it is not so, or its path no plain one."""
         if not (coded.startswith(alike.before) and coded.endswith(alike.behind)):
             return None
-        self._at = len(alike.before)
-        path = Field(b":path", self._string(coded, False), alike.writing)
-        if self._at + len(alike.behind) != len(coded) or path.fault or path.value[:1] != b"/":
+        at: i64 = len(alike.before)
+        end: i64 = len(coded) - len(alike.behind)
+        if at >= end:
             return None
+        first: i64 = coded[at]
+        at += 1
+        if first & 127 == 127:
+            self._at = at - 1
+            size = self._integer(coded, 127)
+            at = self._at
+        else:
+            size = first & 127
+        if at + size != end:
+            return None
+        text = coded[at:end]
+        path = Field(b":path", decode_new(text) if first & 128 else text, alike.writing)
         base = alike.block
-        if base.size - len(base.path) + len(path.value) > self._list_size:
+        if (
+            path.fault
+            or path.value[:1] != b"/"
+            or base.size + path.size - base.fields[alike.places[0]].size > self._list_size
+        ):
             return None
         self._tries = _TRIES
-        block = base.alike(path, alike.place)
+        block = base.with_path(path, alike.places)
         self._remember(coded, block, True)
         return block
 
@@ -190,7 +240,7 @@ class Decoder:
             return STATIC_FIELDS[index - 1]
         at: i64 = len(self._table) - (index - _FIRST_DYNAMIC + 1)
         if at < self._first:
-            raise _wrong("an index beyond the tables")
+            raise _beyond()
         return self._table[at]
 
     def _other(self, coded: bytes, first: i64) -> Field:
@@ -212,12 +262,13 @@ class Decoder:
             self._at += 1
         name = self._entry(index).name if index else self._string(coded)
         field = interned(name, self._string(coded, False))
-        if field.size > self._limit:
-            self._evict(0)
-        else:
-            self._evict(self._limit - field.size)
+        size = self._size + field.size
+        if size > self._limit:
+            self._evict(max(0, self._limit - field.size))
+            size = self._size + field.size
+        if size <= self._limit:
             self._table.append(field)
-            self._size += field.size
+            self._size = size
         return field
 
     def _literal(self, coded: bytes, mask: i64, writing: int) -> Field:
@@ -244,16 +295,14 @@ class Decoder:
             del self._table[: self._first]
             self._first = 0
 
-    def _size_updates(self, coded: bytes, size: i64) -> i64:
-        """Read the changes of the table's size that a block may begin with; gives where the fields begin."""
-        self._at = 0
+    def _size_updates(self, coded: bytes, size: i64) -> None:
+        """Read the changes of the table's size that a block may begin with."""
         while self._at < size and coded[self._at] & 0xE0 == 0x20:
             limit = self._integer(coded, 31)
             if limit > TABLE_SIZE:
                 raise _wrong("a table larger than was offered")
             self._limit = limit
             self._evict(limit)
-        return self._at
 
     def _integer(self, coded: bytes, mask: i64) -> i64:
         """Read an integer whose first byte has so many bits of it (RFC 7541, section 5.1)."""
@@ -263,7 +312,10 @@ class Decoder:
             raise _wrong("a block that ends within a field")
         value: i64 = coded[at] & mask
         at += 1
-        if value == mask:
+        if value == mask and at < size and coded[at] < 128:
+            value += coded[at]
+            at += 1
+        elif value == mask:
             shift: i64 = 0
             while True:
                 if at >= size:
@@ -299,3 +351,25 @@ class Decoder:
         if first & 128:
             return decode_huffman(text) if again else decode_new(text)
         return text
+
+
+def _beyond() -> H2Error:
+    return _wrong("an index beyond the tables")
+
+
+def _bomb() -> H2Error:
+    return h2_error("header_bomb", "a header block that is a multiple of what is allowed")
+
+
+def _size_of(fields: list[Field]) -> int:
+    return sum([field.size for field in fields])
+
+
+def _first_of(fields: list[Field], size: i64) -> list[Field]:
+    """Give those fields that a list of so many bytes holds."""
+    kept: list[Field] = []
+    for field in fields:
+        size -= field.size
+        if size >= 0:
+            kept.append(field)
+    return kept

@@ -10,7 +10,8 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from proxy.wire.h2_fields import INDEXED, LITERAL, NEVER, Block, Field
+from proxy.wire.h2_block import Block
+from proxy.wire.h2_field import INDEXED, LITERAL, NEVER, Field
 from proxy.wire.h2_names import GUARDED, PATH
 from proxy.wire.hpack_tables import STATIC
 
@@ -92,13 +93,16 @@ def _literal(name: bytes, value: bytes, first: i64, mask: i64) -> bytes:
 
 
 class _Frame:
-    """What stands around the path of blocks that are alike but for it."""
+    """What the fields of a block are encoded to, where that is the same for the next one that is like it."""
 
-    __slots__ = ("before", "behind")
+    __slots__ = ("before", "behind", "holes", "parts", "path")
 
-    def __init__(self, before: bytes, behind: bytes) -> None:
-        self.before: bytes = before
-        self.behind: bytes = behind
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+        self.holes: list[int] = []  # the places of the others
+        self.path: int = -1  # the place of a path that alone may change
+        self.before: bytes = b""  # all before it
+        self.behind: bytes = b""
 
 
 class Encoder:
@@ -173,33 +177,64 @@ class Encoder:
         return whole
 
     def _encode_like(self, block: Block, base: Block) -> bytes:
-        """Encode a block that is another one but for its path; b"" when that cannot be used yet."""
+        """Encode a block that is another one but for a few fields; b"" when that cannot be used yet."""
         frame = self._frames.get(base)
         if frame is None:
             frame = self._frame(base)
-            if frame is None:
+        places = block.places
+        if frame.path >= 0 and len(places) == 1 and places[0] == frame.path:
+            return frame.before + literal(b":path", block.path) + frame.behind
+        for hole in frame.holes:
+            if hole not in places:
+                del self._frames[base]  # by the next time it may have been filled
                 return b""
-            if len(self._frames) >= _KEPT_FRAMES:
-                self._frames = {}
-            self._frames[base] = frame
-        return frame.before + literal(b":path", block.path) + frame.behind
-
-    def _frame(self, base: Block) -> _Frame | None:
-        """Put together what is around the path, once all of it has its place in a table."""
-        before: list[bytes] = []
-        parts = before
-        behind: list[bytes] = []
-        for field in base.fields:
-            if field.meaning == PATH:
-                if field.writing != LITERAL:
-                    return None
-                parts = behind
-                continue
+        fields = block.fields
+        parts = frame.parts.copy()
+        for place in places:
+            field = fields[place]
             coded = self._known.get(field)
             if coded is None:
-                return None
-            parts.append(coded)
-        return _Frame(b"".join(before), b"".join(behind))
+                coded = self._literal_now(field)
+                if not coded:
+                    return b""
+            parts[place] = coded
+        return b"".join(parts)
+
+    def _literal_now(self, field: Field) -> bytes:
+        """Encode a field that is not known and would not be put into the table now; b"" where it might be."""
+        if field.writing != LITERAL:
+            if field.writing == NEVER or field.number:
+                return b""
+            if field.seen:
+                if self._size + field.size <= self._limit:
+                    return b""
+                self._skipped += 1
+            field.seen = 1
+        return literal(field.name, field.value)
+
+    def _frame(self, base: Block) -> _Frame:
+        """Put together what has its place in a table, or will never have one."""
+        frame = _Frame()
+        for field in base.fields:
+            coded = self._known.get(field)
+            if coded is None:
+                if field.writing == LITERAL:
+                    coded = literal(field.name, field.value)
+                else:
+                    frame.holes.append(len(frame.parts))
+                    coded = b""
+            if field.meaning == PATH and field.writing == LITERAL:
+                frame.path = len(frame.parts)
+            frame.parts.append(coded)
+        if frame.holes:
+            frame.path = -1
+        elif frame.path >= 0:
+            frame.before = b"".join(frame.parts[: frame.path])
+            frame.behind = b"".join(frame.parts[frame.path + 1 :])
+        if len(self._frames) >= _KEPT_FRAMES:
+            self._frames = {}
+        self._frames[base] = frame
+        return frame
 
     def _remember(self, block: Block, coded: bytes) -> None:
         """Keep what a block was encoded to: with the block for the first encoder, here for the others."""

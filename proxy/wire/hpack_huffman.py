@@ -8,7 +8,7 @@ are made when they are first needed.  A differential test holds the two to each 
 Strings that came before are remembered, since the same few come again and again.
 """
 
-from typing import Final
+from typing import Any, Final
 
 from mypy_extensions import i64, u8
 
@@ -83,17 +83,10 @@ _LETTERS: Final[bytes] = _STEPS[2]
 _ENDS: Final[bytes] = _accepting()
 
 
-class _Row:
-    """What each byte does in a state: the row of the next state, and the symbols that it completes."""
-
-    __slots__ = ("state", "steps")
-
-    def __init__(self, state: int) -> None:
-        self.state: int = state
-        self.steps: list[tuple[_Row, bytes] | None] = [None] * 256  # filled as they are needed
-
-
-_rows: Final[list[_Row]] = [_Row(state) for state in range(len(_ENDS))]
+# What each byte does in a state: the row of the next state, and the symbols that it completes.  Steps that
+# nobody needed yet are missing (None).  Behind the 256 steps a row says whether a string may end there.
+_MAY_END: Final = 256
+_rows: Final[list[list[Any]]] = [[*([None] * 256), _ENDS[state]] for state in range(len(_ENDS))]
 
 
 def decode(coded: bytes) -> bytes:
@@ -141,18 +134,29 @@ def decode_by_byte(coded: bytes) -> bytes:
     """Decode a string eight bits a step: the body for the interpreted build."""
     parts: list[bytes] = []
     row = _rows[0]
-    for byte in coded:
-        step = row.steps[byte]
-        if step is None:
-            step = row.steps[byte] = _two_steps(row.state, byte)
-        row, symbols = step
-        parts.append(symbols)
-    if not _ENDS[row.state]:
+    try:
+        for byte in coded:
+            row, symbols = row[byte]
+            parts.append(symbols)
+    except TypeError:  # a step that is missing
+        _learn(coded)
+        return decode_by_byte(coded)
+    if not row[_MAY_END]:
         raise h2_error("bad_compression", "a Huffman string is padded wrongly")
     return b"".join(parts)
 
 
-def _two_steps(state: int, byte: int) -> tuple[_Row, bytes]:
+def _learn(coded: bytes) -> None:
+    """Fill in the steps that a string takes; raises H2Error where there is none."""
+    state = 0
+    for byte in coded:
+        after, symbols = _two_steps(state, byte)
+        _rows[state][byte] = (_rows[after], symbols)
+        state = after
+
+
+def _two_steps(state: int, byte: int) -> tuple[int, bytes]:
+    """Give the state behind a byte, and the symbols that it completes; raises H2Error."""
     symbols = b""
     for bits in (byte >> 4, byte & 15):
         at = state << 4 | bits
@@ -161,4 +165,4 @@ def _two_steps(state: int, byte: int) -> tuple[_Row, bytes]:
         if _VERDICTS[at] == _SYMBOL:
             symbols += _LETTERS[at : at + 1]
         state = _FOLLOWING[at]
-    return _rows[state], symbols
+    return state, symbols

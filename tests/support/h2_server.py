@@ -21,8 +21,9 @@ from proxy.wire.h2 import (
     H2Connection,
     H2Settings,
 )
+from proxy.wire.h2_block import Block
 from proxy.wire.h2_errors import H2Error
-from proxy.wire.h2_fields import Block, interned
+from proxy.wire.h2_field import interned
 from proxy.wire.h2_streams import Stream
 
 ANSWER = b"the answer to each and every request\n" * 8

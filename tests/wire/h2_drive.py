@@ -23,8 +23,9 @@ from proxy.wire.h2 import (
     H2Connection,
     H2Settings,
 )
+from proxy.wire.h2_block import Block
 from proxy.wire.h2_errors import H2Error
-from proxy.wire.h2_fields import Block, Field, interned
+from proxy.wire.h2_field import Field, interned
 from proxy.wire.h2_streams import Stream
 from tests.conformance.peer import ACK, GOAWAY, HEADERS, PREFACE, RST_STREAM, SETTINGS, Frame, frame
 

@@ -20,7 +20,8 @@ from proxy.wire.h2 import (
     H2Connection,
     H2Settings,
 )
-from proxy.wire.h2_fields import Block, Field, interned
+from proxy.wire.h2_block import Block
+from proxy.wire.h2_field import Field, interned
 from proxy.wire.h2_streams import Stream
 from proxy.wire.hpack_encode import literal
 

@@ -3,8 +3,9 @@
 import pytest
 
 from proxy.wire import hpack_huffman
+from proxy.wire.h2_block import REQUEST, RESPONSE, SENDING, Block
 from proxy.wire.h2_errors import COMPRESSION_ERROR, H2Error
-from proxy.wire.h2_fields import INDEXED, NEVER, REQUEST, RESPONSE, SENDING, Block, Field, interned
+from proxy.wire.h2_field import INDEXED, NEVER, Field, interned
 from proxy.wire.hpack_decode import Decoder
 from proxy.wire.hpack_encode import Encoder, integer, literal
 from proxy.wire.hpack_huffman import decode_by_byte, decode_by_nibble
@@ -276,11 +277,11 @@ def test_a_list_that_is_too_large_is_cut_and_the_tables_still_agree() -> None:
 
 
 def test_interned_fields_are_bounded() -> None:
-    from proxy.wire import h2_fields
+    from proxy.wire import h2_field
 
     for number in range(20000):
         interned(b"x-%d" % (number % 300), b"%d" % number * 8)
-    assert h2_fields._interned.size <= 1 << 20
+    assert h2_field._interned.size <= 1 << 20
     assert interned(b"long", b"x" * 2000) is not interned(b"long", b"x" * 2000)
     assert interned(b"short", b"x") is interned(b"short", b"x")
 

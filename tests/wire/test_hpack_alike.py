@@ -1,20 +1,26 @@
-"""Requests that differ in their path alone are decoded and encoded around it, with the same result."""
+"""Requests that differ in little are decoded and encoded around that, with the same result."""
 
 import pytest
 from hpack import Decoder as TheirDecoder
 from hpack import Encoder as TheirEncoder
 from hpack.struct import HeaderTuple, NeverIndexedHeaderTuple
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy.http2.heads import request_head
 from proxy.wire.h1_head import Names
+from proxy.wire.h2_block import REQUEST, Block
 from proxy.wire.h2_errors import H2Error
-from proxy.wire.h2_fields import REQUEST, Block
 from proxy.wire.hpack_decode import Decoder
 from proxy.wire.hpack_encode import Encoder
 
 ATTRIBUTES = (
     *("error", "trailer_error", "method", "scheme", "path", "authority", "protocol", "status", "length"),
     *("host", "content_type", "expect", "size", "seen", "trailer_lines", "trailers_pass"),
+)
+HEAD = (
+    *("method", "target", "origin", "path", "query", "authority", "host", "length", "framing"),
+    *("fields", "grpc", "expect_continue"),
 )
 NAMES = Names(frozenset({b"x-user"}), frozenset({b"via"}))
 FIELDS = [
@@ -117,23 +123,8 @@ def test_heads_are_the_same() -> None:
         for ended in (False, True):
             made = request_head(warm.decode(coded), NAMES, ended)
             wanted = request_head(fresh.decode(coded), NAMES, ended)
-            for name in (
-                "method",
-                "target",
-                "origin",
-                "path",
-                "query",
-                "authority",
-                "host",
-                "length",
-                "framing",
-            ):
+            for name in HEAD:
                 assert getattr(made, name) == getattr(wanted, name), name
-            assert (made.fields, made.grpc, made.expect_continue) == (
-                wanted.fields,
-                wanted.grpc,
-                wanted.expect_continue,
-            )
             assert made.block is not None
 
 
@@ -152,3 +143,42 @@ def test_encoded_so_that_it_means_the_same() -> None:
     encoder.set_limit(100)
     block = warm.decode(peer.request("/last"))
     assert [field[1] for field in reader.decode(encoder.encode(block), raw=True)][1] == b"/last"
+
+
+# What changes from request to request: fields without a meaning, the path; and some that matter.
+CHANGES = st.one_of(
+    st.tuples(st.just("x-trace-id"), st.text("0123456789abcdef", min_size=1, max_size=32)),
+    st.tuples(st.just("x-span-id"), st.sampled_from(["1", "2", "bad\x01", " bad", ""])),
+    st.tuples(st.just(":path"), st.sampled_from(["/", "/a?b", "/c", "bad", "", "*", "/é"])),
+    st.tuples(st.just("x-user"), st.sampled_from(["gold", "tin"])),
+    st.tuples(st.just("cookie"), st.sampled_from(["a=1", "session=0123456789abcdef0123"])),
+    st.tuples(st.just("content-length"), st.sampled_from(["17", "18", "x"])),
+    st.tuples(st.just("content-type"), st.sampled_from(["application/grpc", "text/plain"])),
+    st.tuples(st.just("x-more"), st.sampled_from(["", "1"])),  # "": it is not there
+    st.tuples(st.just("x-wide"), st.sampled_from(["a" * 1500, "b" * 1500])),  # throws others out of the table
+)
+
+
+@given(st.lists(st.lists(CHANGES, max_size=3), max_size=12), st.booleans(), st.sampled_from([0, 200, 4096]))
+def test_requests_with_other_values(requests: list[list[tuple[str, str]]], huffman: bool, kept: int) -> None:
+    """A block, a head and what is written are what they were if nothing had come before."""
+    theirs, reader, decoder, encoder = TheirEncoder(), TheirDecoder(), Decoder(REQUEST, 65536), Encoder()
+    theirs.header_table_size = reader.max_allowed_table_size = kept
+    encoder.set_limit(kept)
+    now = dict([(":method", "POST"), (":path", "/"), *FIELDS, ("x-trace-id", "1"), ("x-span-id", "1")])
+    for changes in requests:
+        now.update(changes)
+        sent = [HeaderTuple(name, value) for name, value in now.items() if value or name != "x-more"]
+        block = decoder.decode(theirs.encode(sent, huffman=huffman))
+        wanted = Block(block.fields, REQUEST)
+        assert [(field.name.decode(), field.value.decode()) for field in block.fields] == [
+            (field[0], field[1]) for field in sent
+        ]
+        assert described(block) == described(wanted)
+        if not block.error:
+            read = [(bytes(one[0]), bytes(one[1])) for one in reader.decode(encoder.encode(block), raw=True)]
+            assert read == [(field.name, field.value) for field in block.fields]
+            for ended in (False, True):
+                made, plain = (request_head(one, NAMES, ended) for one in (block, wanted))
+                for name in HEAD:
+                    assert getattr(made, name) == getattr(plain, name), name

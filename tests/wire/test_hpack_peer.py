@@ -15,8 +15,9 @@ from hpack.struct import HeaderTuple, NeverIndexedHeaderTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.wire.h2_block import SENDING, Block
 from proxy.wire.h2_errors import H2Error
-from proxy.wire.h2_fields import LITERAL, NEVER, SENDING, Block, Field, interned
+from proxy.wire.h2_field import LITERAL, NEVER, Field, interned
 from proxy.wire.hpack_decode import Decoder
 from proxy.wire.hpack_encode import Encoder
 from proxy.wire.hpack_huffman import decode_by_byte, decode_by_nibble

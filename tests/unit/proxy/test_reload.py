@@ -59,7 +59,7 @@ class Files:
 
     async def next(self, *kinds: str) -> dict[str, Any]:
         """Wait for the next event of these kinds (default: what becomes of rules)."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 _, kind, fields = await self.said.next()
                 if kind in (kinds or ("rules_reloaded", "rules_reload_failed", "rules_good_again")):

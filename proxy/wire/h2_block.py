@@ -1,19 +1,20 @@
-"""Header fields and header blocks of HTTP/2 (RFC 9113, section 8).
+"""Header blocks of HTTP/2 (RFC 9113, section 8).
 
-A field is judged once, when it is made; a block once, when it is decoded.  Blocks that come again as the same
-bytes are the same object (``hpack_decode``), so what is known of a block is known of all its messages.
+A block is judged once, when it is decoded, as its fields are when they are made (``h2_field``).  Blocks that
+come again as the same bytes are the same object (``hpack_decode``), so what is known of a block is known of
+all its messages.
 """
 
 from typing import Final
 
 from mypy_extensions import i64
 
+from proxy.wire.h2_field import Field
 from proxy.wire.h2_names import (
     AUTHORITY,
     CONTENT_TYPE,
     EXPECT,
     HOST,
-    JUDGED,
     LENGTH,
     METHOD,
     PATH,
@@ -21,129 +22,20 @@ from proxy.wire.h2_names import (
     PSEUDO,
     SCHEME,
     STATUS,
-    fault_of,
-    fault_of_value,
-    meaning_of,
-    path_is_valid,
 )
-from proxy.wire.hpack_tables import STATIC
-
-# How a field may be written (RFC 7541, sections 6.2 and 7.1).
-LITERAL: Final = 0  # it came as a literal that was not indexed: write it so
-INDEXED: Final = 1  # it came from a table or for one: indexing it may pay
-NEVER: Final = 2  # it came as never to be indexed: it must stay so
 
 # By which rules a block is judged.
 REQUEST: Final = 0
 RESPONSE: Final = 1
 CONNECT_REQUEST: Final = 2  # a request where extended CONNECT is allowed (RFC 8441)
 SENDING: Final = 3  # one of our own: not judged
-ALIKE: Final = 4  # another block that was judged, but for its path
 
 _USUAL: Final = METHOD | PATH | SCHEME
 _EXTENDED: Final = METHOD | PATH | SCHEME | PROTOCOL
 
-# Bytes of name and value of all fields that are interned at most, and of one of them.
-_INTERNED_SIZE: Final = 1 << 20
-_FIELD_SIZE: Final = 1024
-
-
-class Field:
-    """One field.  ``size`` is what it counts in tables and limits (RFC 7541, section 4.1).
-
-    ``fault`` names what is wrong with it, a name of ``STREAM_KINDS``; "" when nothing is.
-    """
-
-    __slots__ = ("fault", "meaning", "name", "number", "seen", "size", "value", "writing")
-
-    def __init__(self, name: bytes, value: bytes, writing: int) -> None:
-        self.name: bytes = name
-        self.value: bytes = value
-        self.writing: i64 = writing  # LITERAL, INDEXED or NEVER
-        self.number: i64 = 0  # its index in the static table, 0 where it is not there
-        self.seen: i64 = 0  # how often an encoder thought about indexing it
-        self.size: i64 = len(name) + len(value) + 32
-        meaning = meaning_of(name)
-        self.meaning: i64 = meaning  # bits of h2_names
-        if meaning == PATH and path_is_valid(value):  # which is stricter than what holds for all values
-            self.fault: str = ""
-        elif fault_of_value(value):
-            self.fault = "bad_field_value"
-        elif meaning & JUDGED:
-            self.fault = fault_of(meaning, value)
-        else:
-            self.fault = ""
-
-    @property
-    def sensitive(self) -> bool:
-        """Whether it must never be indexed (RFC 7541, section 7.1.3)."""
-        return self.writing == NEVER
-
-
-def _static_fields() -> list[Field]:
-    """Make the fields of the static table (RFC 7541, appendix A)."""
-    fields: list[Field] = []
-    for name, value in STATIC:
-        field = Field(name, value, INDEXED)
-        fields.append(field)
-        field.number = len(fields)
-    return fields
-
-
-STATIC_FIELDS: Final[list[Field]] = _static_fields()
-
-
-class _Interned:
-    """The fields that are, or may be, in dynamic tables: the same bytes are the same object everywhere."""
-
-    def __init__(self) -> None:
-        self.fields: dict[bytes, dict[bytes, Field]] = {}  # by name, by value
-        self.size: i64 = 0
-        self.clear()
-
-    def clear(self) -> None:
-        """Forget all but the static table."""
-        self.fields.clear()
-        self.size = 0
-        for field in STATIC_FIELDS:
-            self.put(field)
-
-    def add(self, field: Field) -> None:
-        if field.size > _FIELD_SIZE:
-            return
-        if self.size + field.size > _INTERNED_SIZE:
-            self.clear()
-        self.size += field.size
-        self.put(field)
-
-    def put(self, field: Field) -> None:
-        of_name = self.fields.get(field.name)
-        if of_name is None:
-            self.fields[field.name] = {field.value: field}
-        else:
-            of_name[field.value] = field
-
-
-_interned: Final = _Interned()
-
-
-def interned(name: bytes, value: bytes) -> Field:
-    """Give the field that stands for this name and value in all tables; it may be indexed."""
-    of_name = _interned.fields.get(name)
-    if of_name is None:
-        field = Field(name, value, INDEXED)
-        _interned.add(field)
-        return field
-    known = of_name.get(value)
-    if known is not None:
-        return known
-    field = Field(name, value, INDEXED)
-    if field.size <= _FIELD_SIZE and _interned.size + field.size <= _INTERNED_SIZE:
-        _interned.size += field.size
-        of_name[value] = field
-    else:
-        _interned.add(field)
-    return field
+# So many fields of two blocks that are alike may differ.
+MOST_CHANGED: Final = 6
+NOWHERE: Final[list[int]] = []
 
 
 class Block:
@@ -173,6 +65,7 @@ class Block:
         "like",
         "method",
         "path",
+        "places",
         "protocol",
         "scheme",
         "seen",
@@ -183,20 +76,14 @@ class Block:
         "trailers_pass",
     )
 
-    def __init__(self, fields: list[Field], rules: int) -> None:
+    def __init__(self, fields: list[Field], rules: int, like: "Block | None" = None) -> None:
         self.fields: list[Field] = fields
+        # the block that it is but for what stands in these places of its fields, see alike()
+        self.like: Block | None = like
+        self.places: list[int] = NOWHERE
         self.error: str = ""
-        self.trailer_error: str = ""
-        self.method: bytes = b""
-        self.scheme: bytes = b""
         self.path: bytes = b""  # with the query
-        self.authority: bytes = b""  # of :authority, else of host
-        self.protocol: bytes = b""  # of extended CONNECT
         self.status: int = 0
-        self.length: int = -1  # what content-length says
-        self.host: bytes | None = None  # the host field, where there is one
-        self.content_type: bytes = b""  # the first of these fields
-        self.expect: bytes = b""
         self.size: i64 = 0  # of the list (RFC 9113, section 6.5.2)
         self.head: object | None = None
         self.head_names: object | None = None
@@ -206,16 +93,33 @@ class Block:
         self.encoded: bytes = b""
         self.encoded_by: object | None = None
         self.encoded_epoch: i64 = 0
-        self.like: Block | None = None  # the block that it is but for its path, see alike()
-        self.seen: i64 = 0  # the pseudo-headers that it has, bits of h2_names
-        if rules == ALIKE:
+        if like is not None:
+            self.trailer_error: str = like.trailer_error
+            self.seen: i64 = like.seen
+            self.method: bytes = like.method
+            self.scheme: bytes = like.scheme
+            self.authority: bytes = like.authority
+            self.protocol: bytes = like.protocol
+            self.length: int = like.length
+            self.host: bytes | None = like.host
+            self.content_type: bytes = like.content_type
+            self.expect: bytes = like.expect
             return
+        self.trailer_error = ""
+        self.seen = 0  # the pseudo-headers that it has, bits of h2_names
+        self.method = self.scheme = b""
+        self.authority = b""  # of :authority, else of host
+        self.protocol = b""  # of extended CONNECT
+        self.length = -1  # what content-length says
+        self.host = None  # the host field, where there is one
+        self.content_type = self.expect = b""  # the first of these fields
+        self._judge(rules)
+
+    def _judge(self, rules: int) -> None:
+        """Note what the fields say, and whether they may."""
         seen = self._read()
         self.seen = seen
-        if seen:
-            self.trailer_error = self.error or "pseudo_in_trailers"
-        else:
-            self.trailer_error = self.error
+        self.trailer_error = (self.error or "pseudo_in_trailers") if seen else self.error
         if not self.error and rules != SENDING:
             self.error = self._fault_of_response() if rules == RESPONSE else self._fault_of_request(rules)
 
@@ -224,24 +128,46 @@ class Block:
         """Make a block for sending; its fields are taken as they are: lower-case, pseudo-headers first."""
         return Block(fields, SENDING)
 
-    def alike(self, path: Field, place: i64) -> "Block":
-        """Make the block that is this one, of a request with nothing wrong, but for its (valid) path."""
+    def with_path(self, path: Field, places: list[int]) -> "Block":
+        """Make the block that is this one, of a request with nothing wrong, but for its (valid) path.
+
+        ``places``: the one of the path.
+        """
+        place = places[0]
         fields = self.fields.copy()
         fields[place] = path
-        made = Block(fields, ALIKE)
-        made.trailer_error = self.trailer_error
-        made.method = self.method
-        made.scheme = self.scheme
+        made = Block(fields, SENDING, self)
+        made.places = places
         made.path = path.value
-        made.authority = self.authority
-        made.protocol = self.protocol
-        made.length = self.length
-        made.host = self.host
-        made.content_type = self.content_type
-        made.expect = self.expect
-        made.size = self.size - len(self.path) + len(path.value)
-        made.seen = self.seen
-        made.like = self
+        made.size = self.size + path.size - self.fields[place].size
+        return made
+
+    def alike(self, fields: list[Field]) -> "Block | None":
+        """Make the block of these fields, if it is this one but for the path and values without a meaning.
+
+        None: it is not, or one of the two is no request with nothing wrong.
+        """
+        mine = self.fields
+        if len(mine) != len(fields) or self.error:
+            return None
+        places: list[int] = []
+        size = self.size
+        path = self.path
+        for at, field in enumerate(fields):
+            other = mine[at]
+            if field is not other:
+                if field.name != other.name or field.fault or len(places) >= MOST_CHANGED:
+                    return None
+                if field.meaning == PATH and field.value[:1] == b"/" == path[:1]:
+                    path = field.value
+                elif field.meaning:
+                    return None
+                places.append(at)
+                size += field.size - other.size
+        made = Block(fields, SENDING, self)
+        made.places = places
+        made.path = path
+        made.size = size
         return made
 
     def get(self, name: bytes) -> bytes | None:
@@ -291,25 +217,27 @@ class Block:
         """Note what the fields say and what is wrong first; gives the pseudo-headers that it has."""
         seen: i64 = 0
         size: i64 = 0
-        regular = False
+        pseudo: i64 = 0  # so many came
         error = ""
-        for field in self.fields:
+        fields = self.fields
+        for field in fields:
             size += field.size
-            if field.fault and not error:
-                error = field.fault
+            if not field.special:
+                continue
             meaning = field.meaning
+            if field.fault:
+                error = error or field.fault
             if meaning & PSEUDO:
                 if not error:
-                    if regular:
+                    if not fields[pseudo].meaning & PSEUDO:
                         error = "late_pseudo"
                     elif seen & meaning:
                         error = "repeated_pseudo"
+                pseudo += 1
                 seen |= meaning
                 self._take_pseudo(meaning, field)
-            else:
-                regular = True
-                if meaning and not error:
-                    error = self._take_special(meaning, field)
+            elif not error:
+                error = self._take_special(meaning, field)
         self.size = size
         self.error = error
         return seen
@@ -324,9 +252,8 @@ class Block:
             self.authority = value
         elif meaning == SCHEME:
             self.scheme = value
-        elif meaning == STATUS:
-            if not field.fault:
-                self.status = int(value)
+        elif meaning == STATUS and not field.fault:
+            self.status = int(value)
         elif meaning == PROTOCOL:
             self.protocol = value
 
