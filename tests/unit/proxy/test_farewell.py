@@ -9,7 +9,7 @@ from proxy.http2.client import ClientConnection as ClientHttp2
 from proxy.wire.websocket import GOING_AWAY, Frames, close_frame
 from rules.actions import GoAway
 from tests.support.fakes import Stage
-from tests.support.tunnels import KINDS, Tunnelled
+from tests.support.tunnels import KINDS, PlainEnd, Tunnelled
 
 GRACE = 10.0
 ALL = ["h1-h1", *KINDS]
@@ -173,11 +173,15 @@ async def test_a_stalled_one_is_told_behind_what_is_held() -> None:
     assert it.client.taken() == text(b"held") + AWAY
 
 
-async def test_a_bug_ends_one_websocket_and_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_bug_ends_one_websocket_and_is_counted() -> None:
     it = await draining("h1-h1")
-    protocol = it.client.transport.protocol  # type: ignore[attr-defined]
-    protocol.passing.closing.up = None
-    it.later(0.2)
+    assert isinstance(it.client, PlainEnd)
+
+    def broken(data: bytes) -> None:
+        raise ZeroDivisionError(data)
+
+    it.client.transport.write = broken  # type: ignore[method-assign]
+    it.later(1.2)
     assert it.stage.worker.cells.internal_errors == 1
     assert it.client.aborted()
 
