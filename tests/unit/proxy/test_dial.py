@@ -33,7 +33,6 @@ from tests.support.fakes import Stage
         (ConnectionResetError(errno.ECONNRESET, "reset"), errors.UPSTREAM_RESET),
         (OSError(errno.EIO, "something else"), errors.UPSTREAM_RESET),
     ],
-    ids=repr,
 )
 def test_each_error_has_its_failure(error: BaseException, failure: Failure) -> None:
     assert dial.failure_of(error) is failure

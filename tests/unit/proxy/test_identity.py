@@ -39,7 +39,6 @@ def failed(reason: str) -> ssl.SSLError:
         (failed("WRONG_VERSION_NUMBER"), errors.UPSTREAM_TLS_PROTOCOL),
         (ssl.SSLError(1, "no reason at all"), errors.UPSTREAM_TLS_PROTOCOL),
     ],
-    ids=repr,
 )
 def test_what_was_wrong_with_an_upstream(error: ssl.SSLError, failure: Failure) -> None:
     assert upstream_failure(error) is failure
@@ -55,7 +54,6 @@ def test_what_was_wrong_with_an_upstream(error: ssl.SSLError, failure: Failure) 
         (failed("UNSUPPORTED_PROTOCOL"), "tls_no_match"),
         (failed("BAD_RECORD_TYPE"), "tls_protocol"),
     ],
-    ids=repr,
 )
 def test_what_was_wrong_with_a_client(error: ssl.SSLError, kind: str) -> None:
     assert client_failure(error) == kind

@@ -61,7 +61,6 @@ def test_an_empty_set_has_an_index_that_finds_nothing() -> None:
         (Match(grpc_service=text("s.S")), facts("/s.S/M"), facts("/s.S2/M")),
         (Match(grpc_service=text("s.S"), grpc_method=text("M")), facts("/s.S/M"), facts("/s.S/N")),
     ],
-    ids=str,
 )
 def test_every_kind_of_key(match: Match, hit: Facts, miss: Facts) -> None:
     compiled = snapshot(rule("r", match))

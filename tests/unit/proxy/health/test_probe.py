@@ -187,7 +187,6 @@ async def test_http2_that_breaks_off_or_is_none() -> None:
         (UnicodeError("label too long"), Outcome(UNREACHABLE, "upstream's name does not resolve")),
         (TimeoutError(), Outcome(TIMEOUT, "no connection within 5 s")),
     ],
-    ids=repr,
 )
 async def test_what_keeps_from_connecting(
     monkeypatch: pytest.MonkeyPatch, error: Exception, outcome: Outcome
