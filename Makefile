@@ -7,7 +7,9 @@ PY := $(VENV)/bin/python
 export PYTHONSAFEPATH := 1
 SOURCES := PYTHONPATH=$(CURDIR)
 NATIVE := PYTHONPATH=$(CURDIR)/build/native:$(CURDIR)
-PYTEST = $(PY) -m pytest $(ARGS)
+# Files of tests are shared out between two processes: most of the time tests wait.  `JOBS=0` runs them in one.
+JOBS ?= 2
+PYTEST = $(PY) -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint types format build bench fuzz mutation clean

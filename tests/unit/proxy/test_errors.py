@@ -32,6 +32,7 @@ TOKENS = {
     "http_protocol_error": 502,
     "http_upgrade_failed": 502,
     "proxy_internal_error": 500,
+    "proxy_loop_detected": 502,
 }
 
 WANTED = {
@@ -43,6 +44,7 @@ WANTED = {
     "connect_refused": (502, "connection_refused", 14),
     "connect_timeout": (504, "connection_timeout", 14),
     "connect_unreachable": (502, "destination_ip_unroutable", 14),
+    "capture_loop": (502, "proxy_loop_detected", 14),
     "no_healthy_upstream": (503, "destination_unavailable", 14),
     "dns_error": (502, "dns_error", 14),
     "dns_nxdomain": (502, "dns_error", 14),
