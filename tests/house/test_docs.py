@@ -77,7 +77,9 @@ def commands() -> list[tuple[str, str]]:
             for line in joined.splitlines():
                 typed = re.match(r"\$ (.*)", line) if language == "console" else re.match(r"(.*)", line)
                 command = typed[1] if typed else ""
-                found += [(place, c) for c in re.findall(r"(?:^|[|;&] *|/)(misrule\b[^|;&>]*)", command)]
+                found += [
+                    (place, c) for c in re.findall(r"(?:^|[|;&] *|/)(misrule(?![\w./-])[^|;&>]*)", command)
+                ]
     return found
 
 
