@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from benchmarks.load.upstream import Upstream
 from proxy.injector import settings
 from tests.support.image import FOLDER, STATE, Dockerfile, need_sealing, sealed
 from tests.support.need import not_fetched
-from tests.support.process import ROOT, Process, free_port, listening
+from tests.support.process import ROOT, Process
 from tests.support.proxy import Proxy, rule
 from tests.support.scripted import Scripted
 from tests.support.wire import Wire, get
@@ -164,29 +164,26 @@ def size(root: Path) -> float:
 
 
 def test_size_and_memory_beside_envoys(
-    container: Container, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    container: Container, tmp_path: Path, figures: Callable[[str], None]
 ) -> None:
     """Figures for people.  The bounds are what would be a mistake: a second Python, a compiler, the tests."""
     for _ in range(20):
         assert asked(container.proxy, "/") == 200
     ours, memory = size(container.tree), container.proxy.process.memory() / 1024
-    with capsys.disabled():
-        print(f"\nimage, {BUILD}: {ours:.0f} MiB of files; {memory:.0f} MiB RSS when it has served")
+    figures(f"image, {BUILD}: {ours:.0f} MiB of files; {memory:.0f} MiB RSS when it has served")
     assert ours < 200
     assert memory < 150
     program = envoy.find()
     if not program:
         not_fetched("Envoy")
-    port, upstream = free_port(), Upstream(free_port(), "http1")
     written = tmp_path / "envoy.json"
-    written.write_text(envoy.config(port, upstream, RuleSet("none", ())))
-    more = ["--concurrency", "1", "--disable-hot-restart", "-l", "error"]
+    written.write_text(envoy.config(0, Upstream(9), RuleSet("none", ())))
+    more = ["--concurrency", "1", "--disable-hot-restart", "-l", "info"]
     process = Process([program, "-c", str(written), *more])
     try:
-        process.wait_for(lambda: listening(port))
-        with capsys.disabled():
-            theirs = process.memory() / 1024
-            print(f"Envoy: {size(Path(program)):.0f} MiB, its program alone; {theirs:.0f} MiB RSS")
+        process.wait_line("starting workers")
+        theirs = process.memory() / 1024
+        figures(f"Envoy: {size(Path(program)):.0f} MiB, its program alone; {theirs:.0f} MiB RSS")
     finally:
         process.stop()
 
