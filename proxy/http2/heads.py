@@ -120,20 +120,9 @@ def _collects(names: Names, block: Block) -> bool:
 
 def _with_path(head: Head, block: Block) -> Head:
     """Copy the head of a request, with the path of another block that is alike but for it."""
-    made = Head(b"")
-    made.block = block
-    made.method = head.method
-    made.upgrade = head.upgrade
+    made = _changed(head, block)
     made.target = made.origin = block.path
     made.path, _, made.query = block.path.partition(b"?")
-    made.authority = head.authority
-    made.host = head.host
-    made.length = head.length
-    made.framing = head.framing
-    made.fields = head.fields
-    made.grpc = head.grpc
-    made.expect_continue = head.expect_continue
-    made.ours = head.ours
     return made
 
 

@@ -77,7 +77,7 @@ class H2Sender(H2Queue):
             return 0
         if most > self.peer_max_streams:
             most = self.peer_max_streams
-        return most - len(self.streams) - self._opening
+        return most - self.open_streams
 
     def shutdown_notice(self) -> None:
         """Queue the first of two GOAWAYs, by which no request is lost (RFC 9113, section 6.8)."""
@@ -102,9 +102,7 @@ class H2Sender(H2Queue):
 
         It counts as open at once; send_headers gives it its id, reset gives it back.
         """
-        if self.goaway_received or self.goaway_sent or self._failed is not None:
-            return None
-        if len(self.streams) + self._opening >= self.peer_max_streams or self._next_sid > LAST_STREAM_ID:
+        if self.room_for_streams(LAST_STREAM_ID) <= 0 or self._next_sid > LAST_STREAM_ID:
             return None
         self._opening += 1
         return Stream(0, self.peer_initial_window, self._local_window, now)

@@ -128,7 +128,7 @@ class Decoder:
             if self._rules != RESPONSE:
                 self._last = block
         if block.size > self._list_size or len(fields) > self._most_fields:
-            block = self._too_much(Block(fields, self._rules))
+            block = self._too_much(block)
         return block
 
     def _read_on(self, coded: bytes, stop: i64, fields: list[Field]) -> None:
