@@ -1,6 +1,7 @@
 """When checks run, and what pool, log and counters get to know; on a clock that stands still."""
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -267,6 +268,33 @@ async def test_a_bug_in_a_check_ends_neither_the_checks_nor_the_proxy(bench: Mak
     made.says[0] = GOOD
     await made.clock.advance(1)
     assert made.cells[0].state == "healthy"
+
+
+async def test_a_cancelled_wait_within_a_check_ends_no_later_check(bench: Make) -> None:
+    """As grpclib ends a call whose connection breaks: Python 3.11.2 remembers it of the task."""
+    made = await bench(1, interval=1.0)
+
+    async def breaks(endpoint: Endpoint) -> Outcome:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)
+        return BAD
+
+    async def times_out(endpoint: Endpoint) -> Outcome:
+        try:
+            async with asyncio.timeout(0):
+                await asyncio.Event().wait()
+        except TimeoutError:
+            return Outcome(TIMEOUT, "no answer")
+        return GOOD
+
+    made.answers = breaks
+    await made.clock.advance(1)
+    made.answers = times_out
+    await made.clock.advance(3)
+    assert made.cells[0].checks == {"failed": 1, "timeout": 3}
 
 
 async def test_stopping_ends_a_check_that_is_under_way(bench: Make) -> None:
