@@ -186,6 +186,8 @@ class Peer:
         frame.settings = settings
         self._own_window = settings.get(INITIAL_WINDOW, self._own_window)
         self.frame(frame)
+        for sid in [sid for sid in self._lacking if sid]:  # what was too little to tell may be a quarter now
+            self._credit(sid, 0)
 
     def widen(self, sid: int, size: int) -> None:
         """Send WINDOW_UPDATE."""
