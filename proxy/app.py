@@ -185,7 +185,7 @@ class App:
         if not self.listening:
             return  # they are being read for the first time, or not any more
         if self._identities is not None:
-            self._identities.look()
+            self._look_at_certificates()
         self._reloading = asyncio.get_running_loop().create_task(self.reloader.reload())
 
     # --- the parts
@@ -220,8 +220,14 @@ class App:
         return None if self._identities is None else self._identities.tell(method, path, body)
 
     def _look_at_files(self) -> None:
-        self._identities.look()
+        self._look_at_certificates()
         self._looker = self.worker.loop.call_later(_LOOK_AT_FILES, self._look_at_files)
+
+    def _look_at_certificates(self) -> None:
+        try:
+            self._identities.look()
+        except Exception:  # what goes wrong in one look must not end them
+            self.worker.bug("certificates")
 
     async def _start_dns(self) -> None:
         """Open the DNS listener, where one is configured."""

@@ -20,6 +20,7 @@ from rules.store import ADMIN, NOT_KEPT, Change, Refusal, Store
 
 SLICE: Final = 0.005  # seconds of compiling between two turns of the loop
 RULES: Final = 10  # compiled before the clock is looked at
+EXPIRE_AGAIN: Final = 1.0  # seconds until rules are ended whose end went wrong
 
 # Who asks where nobody does: files that are others than they were, and time.
 FILES: Final = Asker("files", call="reload")
@@ -115,8 +116,8 @@ class Changes:
         after = self.store.commit(change)
         if isinstance(after, Refusal):
             return after
+        self._plan_expiry()  # first: what goes wrong in putting rules in force must not keep them for good
         self._install(after)
-        self._plan_expiry()
         self._audit(done, asker, names)
         return done
 
@@ -159,7 +160,13 @@ class Changes:
         self._expiring = asyncio.get_running_loop().create_task(self._expire())
 
     async def _expire(self) -> None:
-        done = await self.make(ADMIN, lambda store, now: store.expire(now), asker=TIME)
+        try:
+            done = await self.make(ADMIN, lambda store, now: store.expire(now), asker=TIME)
+        except Exception as error:  # a rule whose time is over must end, if later
+            self._log.event("error", "internal_error", call=TIME.call, error=repr(error))
+            if self._expiry is None:
+                self._expiry = asyncio.get_running_loop().call_later(EXPIRE_AGAIN, self._begin_expiry)
+            return
         if isinstance(done, Done):
             self._log.event("info", "rules_expired", rules=done.removed, version=done.after.version)
         elif self._expiry is None:

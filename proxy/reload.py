@@ -71,7 +71,7 @@ class Reloader:
         self._settle = settle
         self._poll = poll
         self._clock = clock
-        self._seen = Listing()  # what was looked at last
+        self._seen: Listing | None = Listing()  # what was looked at last; None: it must be read anew
         self._good = Listing()  # what is in force
         self._digest = b""  # of what was read last
         self._good_digest = b""
@@ -97,11 +97,14 @@ class Reloader:
         problems = await self._bring_in_force(listing, contents)
         if problems:
             raise RulesError(problems)
+        # What is written within one tick of the file system's clock has the same stamp: the first look reads
+        # once more.  Later ones read what has been still for longer.
+        self._seen = None
         self._changes.reloads.files_good(self._clock())
 
     async def reload(self) -> bool:
         """Read the files now, as SIGHUP asks: files that were deleted are let go.  True when all is well."""
-        await self._check(asked=True)
+        await self._look(asked=True)
         return self._changes.reloads.last_good
 
     async def close(self) -> None:
@@ -120,10 +123,19 @@ class Reloader:
             except TimeoutError:
                 pass
             self._wake.clear()
-            try:
-                await self._check()
-            except Exception as error:  # this task must outlive whatever one look brings
-                self._log.event("error", "reload_failed", message=f"internal error: {error!r}")
+            await self._look()
+
+    async def _look(self, asked: bool = False) -> None:
+        """Look once, whatever that brings: no Task that does so may end by it."""
+        try:
+            await self._check(asked)
+        except Exception as error:
+            self._seen, self._digest = (
+                None,
+                b"",
+            )  # the next look reads anew: it may have been a want of memory
+            self._changes.reloads.files_bad([f"internal error: {error!r}"])
+            self._log.event("error", "reload_failed", message=f"internal error: {error!r}")
 
     async def _check(self, asked: bool = False) -> None:
         """Look, and read what is new."""
@@ -228,9 +240,9 @@ class Reloader:
     async def _keep_watch(self) -> None:
         while True:
             self._rewatch.clear()
-            self._watched = await asyncio.to_thread(_inodes, self._paths)
-            homes = [path for path, _ in self._watched]
             try:
+                self._watched = await asyncio.to_thread(_inodes, self._paths)
+                homes = [path for path, _ in self._watched]
                 if not homes:
                     raise FileNotFoundError("there is no directory to watch")
                 self._blind = ""
@@ -239,8 +251,8 @@ class Reloader:
                 async for _ in self._watch(homes, self._concerns, self._rewatch):
                     self._blind_said = False
                     self._wake.set()
-            except (OSError, RuntimeError) as error:
-                self._go_blind(str(error) or repr(error))
+            except Exception as error:  # watchfiles wraps what its watcher says in an ExceptionGroup
+                self._go_blind(_reason(error))
                 await self._wait_to_rewatch()
 
     def _go_blind(self, why: str) -> None:
@@ -259,6 +271,13 @@ class Reloader:
                 await self._rewatch.wait()
         except TimeoutError:
             pass
+
+
+def _reason(error: BaseException) -> str:
+    """Say in one line what an error is, the first of several."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error) or repr(error)
 
 
 def _glance(

@@ -133,14 +133,20 @@ class Worker:
         for held in list(self.waiting):
             if held not in self.waiting:
                 continue  # its exchange has ended by what was let go before
-            rule = held.rule_now()
-            if stopped or rule is None or not snapshot.in_force(rule.name):
-                held.let_go()
-            else:
-                held.rules_changed()
+            try:
+                rule = held.rule_now()
+                if stopped or rule is None or not snapshot.in_force(rule.name):
+                    held.let_go()
+                else:
+                    held.rules_changed()
+            except Exception:  # the others must be let go all the same
+                self.bug("release")
         if not stopped and before is not snapshot:
             for connection in list(self.connections):
-                connection.rules_changed(before)
+                try:
+                    connection.rules_changed(before)
+                except Exception:
+                    self._broken(connection, "rules")
 
     def drain(self, grace: float = 10.0) -> int:
         """Take no further requests: end what is idle, let the rest end, for ``grace`` seconds from now.
@@ -152,17 +158,35 @@ class Worker:
             self.cut_at = self.timers.now() + grace
         busy = 0
         for connection in list(self.connections):
-            if connection.drain():
-                busy += 1
+            try:
+                if connection.drain():
+                    busy += 1
+            except Exception:
+                self._broken(connection, "drain")
         return busy
 
     def sweep(self) -> None:
         """Look at every deadline once."""
         now = self.timers.now()
         for connection in list(self.connections):
-            connection.sweep(now)
+            try:
+                connection.sweep(now)
+            except Exception:
+                self._broken(connection, "sweep")
         for upstream in self.upstreams.values():
-            upstream.sweep(now)
+            try:
+                upstream.sweep(now)
+            except Exception:
+                self.bug("sweep")
+
+    def _broken(self, connection: Connection, during: str) -> None:
+        """A bug has shown at one connection: end it, so that it neither stops the others nor shows again."""
+        self.bug(during)
+        try:
+            connection.shut()
+        except Exception:
+            self.bug(during)
+            self.connections.pop(connection, None)
 
 
 def _uuid_prefix() -> bytes:

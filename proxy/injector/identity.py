@@ -98,8 +98,8 @@ class FileIdentity:
         self._looker = asyncio.get_running_loop().call_later(LOOK_AT_FILES, self._again)
 
     def _again(self) -> None:
+        self._later()  # first: what goes wrong in one look must not end them
         self.look()
-        self._later()
 
     def look(self) -> None:
         """Read the files where they have changed; what cannot be used leaves the old ones in force."""
@@ -109,7 +109,7 @@ class FileIdentity:
             try:
                 self._read()
                 self._log.event("info", "certificate", message="the certificate was read again")
-            except CertError as error:
+            except (CertError, OSError) as error:
                 self._log.event("error", "certificate", message=f"the old certificate stays: {error}")
 
     def _read(self) -> None:
@@ -176,8 +176,10 @@ class KeptIdentity:
                 failed = 0
             except Conflict:
                 wait = 0.0  # the other replica was first: read what it has made
-            except (ClusterError, CertError) as error:
-                self._log.event("error", "certificate", message=f"cannot keep the certificate: {error}")
+            except Exception as error:  # also an answer of no known form: this must outlive any look
+                known = isinstance(error, ClusterError | CertError)
+                why = error if known else f"{type(error).__name__}: {error}"
+                self._log.event("error", "certificate", message=f"cannot keep the certificate: {why}")
                 wait = min(_LATEST, _AGAIN * 2**failed)
                 failed = min(failed + 1, 8)
             await asyncio.sleep(wait)

@@ -122,7 +122,21 @@ async def _dial_shared(connection: SharedConnection) -> None:
     except asyncio.CancelledError:
         connection.never_made()
         raise
+    except Exception:
+        waiting = connection.waiting
+        connection.waiting = []
+        connection.never_made()
+        _give_up(connection.worker, waiting)
+        return
     connection.stands()
+
+
+def _give_up(worker: Worker, waiting: list[Exchange]) -> None:
+    """Tell of an exception in connecting that nobody expected, and fail what waits for the connection."""
+    worker.bug("connect")
+    for ex in waiting:
+        if not ex.over:
+            end.fail(ex, errors.INTERNAL)
 
 
 def _descend(connection: SharedConnection, transport: TlsTransport) -> None:
@@ -235,6 +249,10 @@ async def _dial(connection: "UpstreamConnection", ex: Exchange) -> None:
     except asyncio.CancelledError:
         connection.never_made()
         raise
+    except Exception:
+        connection.never_made()
+        _give_up(connection.worker, [ex])
+        return
     connection.target.cells.opened += 1
     if ex.over:
         connection.release(True)

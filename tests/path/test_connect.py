@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from proxy.net.identity import Credentials
+from proxy.net.pool import HTTP1, HTTP2
 from tests.support.fakes import FakeLoop, Stage
 
 
@@ -48,6 +49,22 @@ async def test_why_a_connection_cannot_be_made_is_told_apart(
     assert stage.upstream.cells.failures == {kind: 1}
     assert stage.upstream.open == 0
     assert not client.closing  # the client's connection is as good as before
+
+
+@pytest.mark.parametrize("http2", [False, True])
+async def test_a_bug_in_connecting_fails_the_request_and_frees_its_place(http2: bool) -> None:
+    stage = Stage()
+    stage.upstream.protocol = stage.upstream.endpoints[0].protocol = HTTP2 if http2 else HTTP1
+    stage.loop.refuse = KeyError("unthinkable")
+    client = stage.client()
+    client.gives(GET)
+    await stage.turn()
+    answer = client.taken().decode()
+    assert answer.startswith("HTTP/1.1 500 ")
+    assert "proxy-status: misrule; error=proxy_internal_error\r\n" in answer
+    (line,) = stage.logged("internal_error")
+    assert (line["phase"], "unthinkable" in line["message"]) == ("connect", True)
+    assert (stage.upstream.open, stage.worker.connections) == (0, {client.protocol: None})
 
 
 async def test_every_address_is_tried_before_a_request_fails() -> None:

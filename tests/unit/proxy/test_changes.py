@@ -125,6 +125,37 @@ async def test_a_rule_ends_when_its_time_has_come(door: Door) -> None:
     door.changes.close()
 
 
+async def test_what_goes_wrong_only_delays_the_end_of_a_rule(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.changes.EXPIRE_AGAIN", 0.001)
+    broken = [True, False]
+
+    def install(snapshot: Snapshot) -> None:
+        door.installed.append(snapshot)
+        if broken.pop():
+            raise KeyError("unthinkable")
+
+    await door.put(rule("short", ttl="1ms"), rule("long", ttl="1s"))
+    monkeypatch.setattr(door.changes, "_install", install)
+    keep = door.changes._make
+    trouble = ["no memory"]
+
+    async def make(*given: Any) -> Any:
+        if trouble:
+            raise MemoryError(trouble.pop())
+        return await keep(*given)
+
+    monkeypatch.setattr(door.changes, "_make", make)
+    door.clock.now += 0.5
+    assert "no memory" in (await door.event("internal_error"))["error"]
+    assert (await door.event("rules_expired"))["rules"] == ["short"]
+    door.clock.now += 0.6
+    assert "unthinkable" in (await door.event("internal_error"))["error"]
+    assert list(door.changes.store.snapshot.by_name) == []
+    door.changes.close()
+
+
 async def test_time_set_back_only_delays_the_end(door: Door) -> None:
     await door.put(rule("short", ttl="1ms"))
     assert door.changes._expiry is not None

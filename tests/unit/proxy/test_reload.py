@@ -13,7 +13,7 @@ from proxy.changes import Changes
 from proxy.events import Events
 from proxy.logs import Log
 from proxy.reload import Reloader, Watch, watch_directories
-from proxy.rulefiles import DELETED, EMPTY
+from proxy.rulefiles import DELETED, EMPTY, Found
 from rules.store import Store
 from rules.text import RulesError
 from tests.unit.proxy.stalls import Stalls
@@ -292,6 +292,63 @@ async def test_without_inotify_it_polls_and_says_so_once(tmp_path: Path) -> None
     path.write_text(one("b"))
     assert (await files.next("watching_by_polling", "rules_reloaded"))["event"] == "rules_reloaded"
     await files.reloader.close()
+
+
+async def test_a_watch_that_breaks_is_replaced_by_polling(tmp_path: Path) -> None:
+    async def breaks(
+        paths: list[str], concerns: Callable[[str], bool], stop: asyncio.Event
+    ) -> AsyncIterator[None]:
+        for _ in paths:  # as watchfiles tells of its watcher's errors
+            raise ExceptionGroup("in a TaskGroup", [RuntimeError("error in underlying watcher")])
+        yield
+
+    path = tmp_path / "rules.yaml"
+    path.write_text(one("a"))
+    files = Files([path], breaks, 60.0)
+    await files.reloader.start()
+    said = await files.next("watching_by_polling")
+    assert "(error in underlying watcher)" in said["message"]
+    path.write_text(one("b"))
+    assert await files.reloaded() == ["b"]
+    await files.reloader.close()
+
+
+async def test_what_goes_wrong_in_one_look_is_read_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text(one("a"))
+    files = Files([path], deaf, 60.0)
+    await files.reloader.start()
+    await files.next("rules_loaded")
+    with monkeypatch.context() as patch:
+
+        async def read(documents: object) -> None:
+            raise RuntimeError("can't start new thread")
+
+        patch.setattr("proxy.reload.read_documents", read)
+        path.write_text(one("b"))
+        assert not await files.reloader.reload()
+    said = await files.next("reload_failed")
+    assert "can't start new thread" in said["message"]
+    files.reloader._wake.set()
+    assert await files.reloaded() == ["b"]
+    await files.reloader.close()
+
+
+async def test_a_change_within_one_tick_of_the_clock_of_files_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.rulefiles._look_at", lambda path: Found(path, (1, 2, 3)))
+    path = tmp_path / "rules.yaml"
+    path.write_text(one("a"))
+    files = Files([path], deaf, 60.0)
+    await files.reloader.load()
+    path.write_text(one("b"))
+    await files.reloader._check()
+    assert (files.rules, files.changes.store.version) == (["b"], 2)
+    await files.reloader._check()
+    assert files.changes.store.version == 2
 
 
 async def test_a_file_that_a_rule_names_counts_as_part_of_it(tmp_path: Path) -> None:

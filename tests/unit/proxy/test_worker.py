@@ -7,7 +7,10 @@ import pytest
 from hyperframe.frame import HeadersFrame, PingFrame
 
 from proxy.metrics.cells import WorkerCells
-from proxy.worker import Live
+from proxy.net.connection import Connection
+from proxy.worker import Live, Releasable, Worker
+from rules.compiled import CompiledRule
+from rules.snapshot import Snapshot
 from tests.support.fakes import Stage, snapshot_of
 from tests.support.h2_stage import Http2Stage, asked, frames, goaways
 
@@ -206,3 +209,71 @@ async def test_a_drain_does_not_wait_for_a_client_of_http2_that_reads_nothing() 
     stage.sweep(0.75)
     assert (goaways(client.taken()), client.ended) == ([(0, 0, b"")], True)
     assert stage.worker.drain() == 0
+
+
+class Faulty(Connection):
+    """A connection with a bug in everything that the worker asks of it."""
+
+    def __init__(self, worker: Worker, endless: bool) -> None:
+        self.worker = worker
+        self.endless = endless  # even its end goes wrong
+        self.shuts = 0
+        worker.connections[self] = None
+
+    def sweep(self, now: float) -> None:
+        raise KeyError("sweep")
+
+    def rules_changed(self, before: Snapshot) -> None:
+        raise KeyError("rules")
+
+    def drain(self) -> bool:
+        raise KeyError("drain")
+
+    def shut(self) -> None:
+        self.shuts += 1
+        if self.endless:
+            raise KeyError("shut")
+        self.worker.connections.pop(self, None)
+
+
+@pytest.mark.parametrize("endless", [False, True])
+@pytest.mark.parametrize("asked", ["sweep", "rules", "drain"])
+async def test_a_bug_of_one_connection_ends_it_and_spares_the_others(asked: str, endless: bool) -> None:
+    stage = Stage()
+    worker = stage.worker
+    faulty = Faulty(worker, endless)
+    client = stage.client()
+    for _ in range(3):
+        if asked == "sweep":
+            stage.sweep(302)
+        elif asked == "rules":
+            stage.change_rules(RULE)
+        else:
+            assert worker.drain() == 0
+    assert (faulty.shuts, faulty in worker.connections) == (1, False)
+    assert worker.cells.internal_errors == 1 + endless
+    assert {line["phase"] for line in stage.logged("internal_error")} == {asked}
+    assert client.closing == (asked != "rules")
+
+
+class Stuck(Releasable):
+    """Something held that cannot be let go."""
+
+    def rule_now(self) -> CompiledRule | None:
+        return None
+
+    def let_go(self) -> None:
+        raise KeyError("let go")
+
+
+async def test_a_bug_in_letting_go_keeps_nothing_else_held() -> None:
+    stage = Stage("  - {name: r, faults: [delay: 1h]}")
+    worker = stage.worker
+    worker.waiting[Stuck()] = None
+    client = stage.client()
+    client.gives(GET)
+    assert len(worker.waiting) == 2
+    stage.change_rules("")
+    assert len(worker.waiting) == 1
+    assert (await stage.connected()).taken().startswith(GET[:14])
+    assert worker.cells.internal_errors == 1
