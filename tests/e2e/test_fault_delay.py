@@ -7,9 +7,9 @@ import pytest
 
 from tests.support.clients import CLIENTS, Call, ask
 from tests.support.proxy import Proxy, Rule, rule
-from tests.support.scripted import Scripted, filling
+from tests.support.scripted import Scripted, filling, plain
 from tests.support.upstreams import Corpus
-from tests.support.wire import OPEN, Wire, chunked, get, request
+from tests.support.wire import OPEN, Message, Wire, chunked, get, request, response
 
 _PHASES = ["accept", "request_head", "request_body", "connect", "response_head", "response_body"]
 
@@ -19,7 +19,7 @@ def test_each_client(proxy: Proxy, shop: Scripted, client: str) -> None:
     proxy.put(rule("slow", {"delay": "300ms"}))
     seen = ask(client, Call(proxy.url + "/bytes/100"))
     assert (seen.trouble, seen.status, seen.body) == ("", 200, filling(100)), seen.native
-    assert 0.3 <= seen.seconds < 1.5
+    assert 0.3 <= seen.seconds < 5.0
 
 
 @pytest.mark.parametrize("phase", _PHASES)
@@ -29,7 +29,7 @@ def test_every_phase(proxy: Proxy, shop: Scripted, phase: str) -> None:
     begun = time.monotonic()
     with Wire.to(proxy.address) as wire:
         answer = wire.ask(request("POST", "/echo", "connection: close", body=b"hello"))
-        assert 0.15 <= time.monotonic() - begun < 1.0
+        assert 0.15 <= time.monotonic() - begun < 5.0
         assert (answer.status, answer.body) == (200, b"hello")
     assert proxy.injections(rule="slow", fault="delay") == 1
 
@@ -48,31 +48,51 @@ def test_never_early(proxy: Proxy, shop: Scripted, phase: str) -> None:
 
 
 def test_request_head_holds_back_the_whole_request(proxy: Proxy, shop: Scripted) -> None:
+    arrived: list[float] = []
+
+    def play(wire: Wire, asked: Message) -> None:
+        arrived.append(time.monotonic())
+        plain(wire, asked)
+
+    shop.play = play
     proxy.put(rule("slow", {"delay": "200ms"}))
     with Wire.to(proxy.address) as wire:
-        wire.send(get())
-        assert wire.quiet(0.1)
-        assert shop.requests == []
-        assert wire.answer().status == 200
+        begun = time.monotonic()
+        assert wire.ask(get()).status == 200
+    assert arrived[0] - begun >= 0.2
 
 
 def test_request_body_lets_the_head_through(proxy: Proxy, shop: Scripted) -> None:
-    proxy.put(rule("slow", {"delay": {"fixed": "250ms", "at": "request_body"}}))
+    arrived: list[float] = []
+
+    def play(wire: Wire, asked: Message) -> None:
+        arrived.append(time.monotonic())
+        wire.read_body(asked)
+        arrived.append(time.monotonic())
+        wire.send(response(200, body=b"ok"))
+
+    shop.play = play
+    proxy.put(rule("slow", {"delay": {"fixed": "1s", "at": "request_body"}}))
     with Wire.to(proxy.address) as wire:
-        wire.send(request("POST", "/echo", body=b"hello"))
-        assert wire.quiet(0.1)
-        assert len(shop.requests) == 1
-        assert not shop.last.wholly
-        assert wire.answer().body == b"hello"
+        begun = time.monotonic()
+        assert wire.ask(request("POST", "/", body=b"hello")).status == 200
+    head, body = arrived
+    assert body - begun >= 1.0
+    assert body - head >= 0.3, "the head was there long before"
 
 
 def test_response_head_holds_back_the_answer(proxy: Proxy, shop: Scripted) -> None:
+    arrived: list[float] = []
+
+    def play(wire: Wire, asked: Message) -> None:
+        arrived.append(time.monotonic())
+        plain(wire, asked)
+
+    shop.play = play
     proxy.put(rule("slow", {"delay": {"fixed": "200ms", "at": "response_head"}}))
     with Wire.to(proxy.address) as wire:
-        wire.send(get())
-        assert wire.quiet(0.1)
-        assert len(shop.requests) == 1
-        assert wire.answer().status == 200
+        assert wire.ask(get()).status == 200
+        assert time.monotonic() - arrived[0] >= 0.2, "the upstream had it before the time began"
 
 
 @pytest.mark.parametrize("path", ["/bytes/5000", "/chunked/50000"])

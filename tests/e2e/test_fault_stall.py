@@ -61,7 +61,9 @@ def test_a_client_that_went_away_is_noticed(proxy: Proxy, shop: Scripted, phase:
         wire.close()
     else:
         wire.reset()
-    eventually(lambda: proxy.metric("misrule_rule_active", rule="stuck") == 0, 2.0, "the end of the exchange")
+    eventually(
+        lambda: proxy.metric("misrule_rule_active", rule="stuck") == 0, 10.0, "the end of the exchange"
+    )
     with Wire.to(proxy.address) as wire:
         wire.send(get("/bytes/5"))
         if phase == "response_body":
@@ -80,7 +82,7 @@ def test_a_client_with_an_upload_that_went_away_is_noticed(proxy: Proxy, shop: S
         wire.send(bytes(100_000_000))
     assert proxy.metric("misrule_exchanges_held") == 1
     wire.reset()
-    eventually(lambda: proxy.metric("misrule_exchanges_held") == 0, 3.0, "the end of the exchange")
+    eventually(lambda: proxy.metric("misrule_exchanges_held") == 0, 10.0, "the end of the exchange")
 
 
 @pytest.mark.parametrize("phase", [*_PHASES, "response_body"])
@@ -90,28 +92,29 @@ def test_for_a_time_then_continue(proxy: Proxy, shop: Scripted, phase: str) -> N
         begun = time.monotonic()
         wire.send(request("POST", "/echo", "connection: close", body=b"hello"))
         assert wire.answer().body == b"hello"
-        assert 0.2 <= time.monotonic() - begun < 1.0
+        assert 0.2 <= time.monotonic() - begun < 5.0
 
 
 @pytest.mark.parametrize(("then", "end"), [("reset", RESET), ("close", FIN)])
 @pytest.mark.parametrize("phase", ["accept", "request_head", "connect", "response_head"])
 def test_for_a_time_then_an_end(proxy: Proxy, shop: Scripted, phase: str, then: str, end: str) -> None:
     proxy.put(rule("stuck", {"stall": {"for": "200ms", "then": then, "at": phase}}))
+    begun = time.monotonic()
     with Wire.to(proxy.address) as wire:
         wire.send(get())
-        assert wire.quiet(0.12)
         assert wire.rest() == (b"", end)
+    assert time.monotonic() - begun >= 0.2
 
 
 @pytest.mark.parametrize(("then", "end"), [("reset", RESET), ("close", FIN)])
 def test_after_bytes_for_a_time_then_an_end(proxy: Proxy, shop: Scripted, then: str, end: str) -> None:
     proxy.put(rule("stuck", {"stall": {"for": "200ms", "then": then, "after_bytes": "70000B"}}))
     with Wire.to(proxy.address) as wire:
+        begun = time.monotonic()
         wire.send(get("/bytes/200000"))
         assert wire.read_head().status == 200
-        assert wire.take(70_000) == filling(70_000)
-        assert wire.quiet(0.12)
-        assert wire.rest() == (b"", end)
+        assert wire.rest() == (filling(70_000), end)
+        assert time.monotonic() - begun >= 0.2
 
 
 def test_after_bytes_for_a_time_then_continue(proxy: Proxy, shop: Scripted) -> None:
@@ -130,9 +133,9 @@ def test_for_a_time_then_abort(proxy: Proxy, shop: Scripted, phase: str) -> None
     fault: Rule = {"for": "200ms", "then": "abort", "at": phase}
     proxy.put(rule("stuck", {"stall": fault}))
     with Wire.to(proxy.address) as wire:
-        wire.send(get("/bytes/1"))
-        assert wire.quiet(0.12)
-        assert wire.answer().status == 504
+        begun = time.monotonic()
+        assert wire.ask(get("/bytes/1")).status == 504
+        assert time.monotonic() - begun >= 0.2
         proxy.put(rule("stuck", {"stall": {**fault, "abort": {"status": 418, "body": {"text": "tea"}}}}))
         answer = wire.ask(get("/bytes/1"))
         assert (answer.status, answer.body) == (418, b"tea")

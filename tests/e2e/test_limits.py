@@ -12,7 +12,7 @@ from tests.support.h2_peer import Peer
 from tests.support.process import free_port
 from tests.support.proxy import Proxy
 from tests.support.scripted import Scripted, filling, plain
-from tests.support.wait import pause
+from tests.support.wait import eventually, pause
 from tests.support.wire import FIN, Message, Wire, chunked, get, request, response
 
 _LIMITS = {"limits": {"head_size": "4KiB", "headers": 20}}
@@ -89,7 +89,7 @@ def test_more_connections_than_allowed(launch: Launch, shop: Scripted) -> None:
     for wire in wires:
         assert wire.ask(get()).status == 200
         wire.close()
-    pause(0.1)
+    eventually(lambda: proxy.metric("misrule_connections_open") == 0, what="their end at the proxy")
     with Wire.to(proxy.address) as wire:
         assert wire.ask(get()).status == 200
 
@@ -108,6 +108,17 @@ def hasty(launch: Launch, shop: Scripted) -> Proxy:
     )
 
 
+@pytest.fixture
+def patient(launch: Launch, shop: Scripted) -> Proxy:
+    """A proxy whose time-outs are not to be met: longer than a busy machine stands still."""
+    times = {"connect": "800ms", "response_head": "800ms", "idle": "800ms"}
+    return launch(
+        shop.address,
+        listener={"timeouts": {"head": "800ms", "idle": "800ms", "drain": "300ms"}},
+        upstream_options={"timeouts": times},
+    )
+
+
 def test_head_that_does_not_come_to_its_end(hasty: Proxy, shop: Scripted) -> None:
     """408 after the head time, also for a client that sends a byte now and then (slowloris)."""
     with Wire.to(hasty.address) as wire:
@@ -116,7 +127,7 @@ def test_head_that_does_not_come_to_its_end(hasty: Proxy, shop: Scripted) -> Non
             wire.send(bytes([byte]))
             pause(0.02)
         answer = wire.answer()
-        assert 0.3 <= time.monotonic() - begun < 1.5
+        assert 0.3 <= time.monotonic() - begun < 5.0
         assert answer.status == 408
         assert wire.rest() == (b"", FIN)
     assert hasty.failures("head_timeout") == 1
@@ -125,34 +136,34 @@ def test_head_that_does_not_come_to_its_end(hasty: Proxy, shop: Scripted) -> Non
 
 def test_idle_connection_is_closed(hasty: Proxy, shop: Scripted) -> None:
     with Wire.to(hasty.address) as wire:
-        assert wire.ask(get()).status == 200
         begun = time.monotonic()
+        assert wire.ask(get()).status == 200
         assert wire.rest() == (b"", FIN), "in order and without a word"
-        assert 0.55 <= time.monotonic() - begun < 2.0
+        assert time.monotonic() - begun >= 0.6
 
 
 def test_connection_on_which_nothing_ever_comes(hasty: Proxy) -> None:
+    begun = time.monotonic()
     with Wire.to(hasty.address) as wire:
-        begun = time.monotonic()
         data, how = wire.rest()
         assert how == FIN
         assert data == b"" or data.startswith(b"HTTP/1.1 408 ")
-        assert time.monotonic() - begun >= 0.29
+        assert time.monotonic() - begun >= 0.3
 
 
-def test_a_busy_connection_is_not_idle(hasty: Proxy, shop: Scripted) -> None:
+def test_a_busy_connection_is_not_idle(patient: Proxy, shop: Scripted) -> None:
     """Time-outs count from the last sign of life: a slow but living exchange goes on."""
 
     def play(wire: Wire, asked: Message) -> None:
         wire.send(response(200, "transfer-encoding: chunked"))
-        for _ in range(10):
+        for _ in range(24):
             wire.send(b"4\r\ntick\r\n")
-            pause(0.15)
+            pause(0.05)
         wire.send(chunked())
 
     shop.play = play
-    with Wire.to(hasty.address) as wire:
-        assert wire.ask(get()).body == b"tick" * 10
+    with Wire.to(patient.address) as wire:
+        assert wire.ask(get()).body == b"tick" * 24
 
 
 # Time-outs and failures of the upstream's side
@@ -175,7 +186,7 @@ def _failed(proxy: Proxy, status: int, token: str, kind: str, method: str = "GET
 
 def test_connect_refused(launch: Launch) -> None:
     proxy = launch(f"127.0.0.1:{free_port()}")
-    assert _failed(proxy, 502, "connection_refused", "connect_refused") < 1.0
+    assert _failed(proxy, 502, "connection_refused", "connect_refused") < 5.0
 
 
 @pytest.fixture
@@ -196,20 +207,21 @@ def deaf() -> Iterator[str]:
 
 def test_connect_timeout(launch: Launch, deaf: str) -> None:
     proxy = launch(deaf, upstream_options={"timeouts": {"connect": "300ms"}})
-    assert 0.3 <= _failed(proxy, 504, "connection_timeout", "connect_timeout") < 1.5
+    # It is a timer of uvloop's own, which may fire up to 1.4 ms early (proxy.net.timers).
+    assert 0.3 - 0.0014 <= _failed(proxy, 504, "connection_timeout", "connect_timeout") < 5.0
 
 
 def test_response_head_timeout(hasty: Proxy, shop: Scripted) -> None:
     shop.play = lambda wire, _: wire.rest(5.0) and None
-    assert 0.3 <= _failed(hasty, 504, "http_response_timeout", "response_timeout") < 1.5
+    assert 0.3 <= _failed(hasty, 504, "http_response_timeout", "response_timeout") < 5.0
 
 
-def test_response_head_time_begins_when_the_request_is_whole(hasty: Proxy, shop: Scripted) -> None:
+def test_response_head_time_begins_when_the_request_is_whole(patient: Proxy, shop: Scripted) -> None:
     """A slow upload is no slow upstream."""
-    with Wire.to(hasty.address) as wire:
+    with Wire.to(patient.address) as wire:
         wire.send(request("POST", "/echo", "content-length: 5"))
         for byte in b"hello":
-            pause(0.12)
+            pause(0.2)
             wire.send(bytes([byte]))
         assert wire.answer().body == b"hello"
 
@@ -227,13 +239,13 @@ def test_upstream_that_falls_silent_in_its_body(hasty: Proxy, shop: Scripted) ->
         assert (data, how != "open") == (b"half", True)
 
 
-def test_injected_time_does_not_run_the_time_outs(hasty: Proxy, shop: Scripted) -> None:
+def test_injected_time_does_not_run_the_time_outs(patient: Proxy, shop: Scripted) -> None:
     """A delay longer than every time-out, at every phase where one could run: no 408, no 504."""
     for phase in ["request_head", "connect", "response_head", "response_body"]:
-        hasty.put({"name": "slow", "faults": [{"delay": {"fixed": "900ms", "at": phase}}]})
+        patient.put({"name": "slow", "faults": [{"delay": {"fixed": "1100ms", "at": phase}}]})
         shop.play = plain
-        with Wire.to(hasty.address) as wire:
+        with Wire.to(patient.address) as wire:
             begun = time.monotonic()
             answer = wire.ask(get("/bytes/10", "connection: close"))
             assert (answer.status, answer.body) == (200, filling(10)), phase
-            assert time.monotonic() - begun >= 0.9, phase
+            assert time.monotonic() - begun >= 1.1, phase

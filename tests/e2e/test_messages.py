@@ -97,7 +97,7 @@ def test_expect_100_continue_refused(door: str, shop: Scripted) -> None:
         begun = time.monotonic()
         head = wire.read_head()
         assert (head.status, wire.read_body(head).body) == (413, b"no")
-        assert time.monotonic() - begun < 1.0
+        assert time.monotonic() - begun < 5.0
 
 
 @pytest.mark.parametrize("path", ["/bytes/5000", "/chunked/5000"])

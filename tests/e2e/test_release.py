@@ -76,12 +76,12 @@ def test_other_rules_hold_on(proxy: Proxy, shop: Scripted) -> None:
 
 def test_ttl(proxy: Proxy, shop: Scripted) -> None:
     """A rule made with a time to live ends by itself, and what it holds goes on."""
-    proxy.admin("POST", "/v1/rules", rule("held", {"stall": {}}, ttl="600ms"))
     begun = time.monotonic()
+    proxy.admin("POST", "/v1/rules", rule("held", {"stall": {}}, ttl="600ms"))
     with Wire.to(proxy.address) as wire:
         wire.send(get("/bytes/5"))
         assert wire.answer().body == filling(5)
-        assert 0.4 <= time.monotonic() - begun < 2.0
+        assert 0.6 <= time.monotonic() - begun < 5.0
         assert wire.ask(get("/bytes/6")).body == filling(6)
     assert proxy.call("GET", "/v1/rules/held")[0] == 404
 
@@ -110,13 +110,13 @@ def test_stop_lets_new_connections_pass(proxy: Proxy, shop: Scripted) -> None:
 
 def test_faults_under_way_keep_their_plan(proxy: Proxy, shop: Scripted) -> None:
     """An exchange that has begun with one set ends with it: later faults of the new set do not touch it."""
-    proxy.put(rule("one", {"delay": "300ms"}))
+    one, two = rule("one", {"delay": "1s"}), rule("two", {"abort": {"status": 503, "at": "response_head"}})
+    proxy.put(one)
     with Wire.to(proxy.address) as wire:
         wire.send(get("/bytes/5"))
         eventually(lambda: proxy.metric("misrule_exchanges_held") == 1, what="it waits")
-        proxy.put(
-            rule("one", {"delay": "300ms"}), rule("two", {"abort": {"status": 503, "at": "response_head"}})
-        )
+        proxy.put(one, two)
         answer = wire.answer()
         assert (answer.status, answer.body) == (200, filling(5))
+        proxy.put(two)
         assert wire.ask(get()).status == 503

@@ -325,8 +325,8 @@ class Peer:
             self._on_part(sid, begun + bytes(frame.data), end, frame)
         elif isinstance(frame, RstStreamFrame):
             heard = self.streams[frame.stream_id]
+            heard.reset_at = time.monotonic()  # first: a test may wait for the other in another thread
             heard.reset = frame.error_code
-            heard.reset_at = time.monotonic()
             self._outs.pop(frame.stream_id, None)
         elif isinstance(frame, GoAwayFrame):
             self.goaways.append(frame)

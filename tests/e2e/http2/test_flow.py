@@ -38,7 +38,7 @@ def test_slow_reader_on_one_stream(h2_proxy: Proxy, h2_shop: ScriptedH2, peer: P
     for _ in range(20):
         begun = time.monotonic()
         assert peer.fetch("/other").body == b"ok"
-        assert time.monotonic() - begun < 1.0
+        assert time.monotonic() - begun < 5.0
     grown = h2_proxy.process.memory() - before
     print(f"RSS grew by {grown} KiB while 32 MiB waited")
     assert grown < _GROWTH

