@@ -70,7 +70,7 @@ def test_client_leaves_while_it_waits(proxy: Proxy, shop: Scripted, how: str) ->
     wire.send(get("/wait"))
     eventually(lambda: shop.requests, what="the head at the upstream")
     _leave(wire, how)
-    eventually(lambda: ends, 3.0, "the end of the upstream's leg")
+    eventually(lambda: ends, 15.0, "the end of the upstream's leg")
     _works(proxy, shop)
 
 
@@ -81,7 +81,7 @@ def test_upstream_learns_that_a_client_reset_while_it_waited(proxy: Proxy, shop:
     wire.send(get("/wait"))
     eventually(lambda: shop.requests, what="the head at the upstream")
     wire.reset()
-    eventually(lambda: ended, 2.0, "the end of the upstream's leg")
+    eventually(lambda: ended, 15.0, "the end of the upstream's leg")
     assert ended[0] in (FIN, RESET)
 
 

@@ -324,7 +324,7 @@ def test_on_open(proxy: Proxy, shop: Scripted, kind: str) -> None:
         eventually(lambda: shop.requests and shop.last.target == "/wait", what="the request at the upstream")
         proxy.put(rule("end", {kind: {"on": "open"}}))
         for wire in [idle, busy, fresh]:
-            assert wire.rest(1.0) == (b"", _END[kind])
+            assert wire.rest() == (b"", _END[kind])
         with Wire.to(proxy.address) as wire:
             wire.send(get("/bytes/7"))
             assert wire.rest() == (b"", _END[kind])

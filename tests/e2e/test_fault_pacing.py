@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from itertools import pairwise
 
 import pytest
 
@@ -24,15 +23,12 @@ def test_drip(proxy: Proxy, client: str) -> None:
 def test_drops_come_alone(proxy: Proxy) -> None:
     proxy.put(rule("drops", {"drip": {"bytes": 1, "every": "20ms"}}))
     with Wire.to(proxy.address) as wire:
+        begun = time.monotonic()
         wire.send(get("/bytes/20"))
         assert wire.read_head().status == 200
-        came: list[float] = []
-        for _ in range(20):
+        for number in range(20):
             wire.take(1)
-            came.append(time.monotonic())
-    assert came[-1] - came[0] >= 0.3
-    gaps = [later - earlier for earlier, later in pairwise(came)]
-    assert sum(gap > 0.005 for gap in gaps) >= 8  # a busy reader may find a few together
+            assert time.monotonic() - begun >= number * 0.02
 
 
 def test_drip_of_an_upload(proxy: Proxy, shop: Scripted, corpus: Corpus) -> None:

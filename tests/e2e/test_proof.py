@@ -1,6 +1,7 @@
 """Every injection leaves proof: a header, a log line, a metric; ``shadow`` leaves all but the header."""
 
 import os
+from typing import Any
 
 import pytest
 
@@ -109,8 +110,13 @@ def test_access_lines(launch: Launch, shop: Scripted, access: str, lines: int) -
     with Wire.to(proxy.address) as wire:
         for path in ["/bytes/1?secret=1", "/deny", "/bytes/2"]:
             wire.ask(get(path))
+
+    def written() -> list[dict[str, Any]]:
+        return [record for record in proxy.records() if "status" in record and "path" in record]
+
+    eventually(lambda: len(written()) >= lines, what="the lines")
     pause(0.2)
-    found = [record for record in proxy.records() if "status" in record and "path" in record]
+    found = written()
     assert len(found) == lines
     if lines:
         deny = next(record for record in found if record["path"] == "/deny")

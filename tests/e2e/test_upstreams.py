@@ -213,7 +213,7 @@ def test_other_ways_to_balance(launch: Launch, upstream: Make, balance: str) -> 
 
 def test_least_requests_avoids_the_busy_one(launch: Launch, upstream: Make) -> None:
     def slow(wire: Wire, asked: Message) -> None:
-        pause(1.0)
+        wire.rest(10.0)  # until the client that waits has gone
         wire.send(response(200, body=b"slow"))
 
     busy = upstream(play=slow)
@@ -227,7 +227,7 @@ def test_least_requests_avoids_the_busy_one(launch: Launch, upstream: Make) -> N
         pause(0.02)
     assert _ask(proxy, *[get()] * 10) == ["quick"] * 10
     for wire in waiting:
-        wire.close()
+        wire.reset()
 
 
 def test_an_address_that_refuses_is_passed_over(launch: Launch, upstream: Make) -> None:
@@ -302,12 +302,13 @@ def test_drain_on_sigterm(launch: Launch, upstream: Make) -> None:
         pause(0.4)
         wire.send(response(200, body=b"late"))
 
-    proxy = launch(upstream(play=play).address, listener={"timeouts": {"drain": "5s"}})
+    shop = upstream(play=play)
+    proxy = launch(shop.address, listener={"timeouts": {"drain": "5s"}})
     with Wire.to(proxy.address) as busy, Wire.to(proxy.address) as idle:
         busy.send(get())
-        pause(0.1)
+        eventually(lambda: shop.requests, what="the request at the upstream")
         proxy.process.signal(15)
-        assert idle.rest(3.0) == (b"", FIN)
+        assert idle.rest() == (b"", FIN)
         answer = busy.answer()
         assert (answer.body, answer.get("connection")) == (b"late", "close")
     assert proxy.process.wait(5) == 0

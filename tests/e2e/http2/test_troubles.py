@@ -252,7 +252,7 @@ def test_goaway_before_the_request_was_seen(h2_proxy: Proxy, h2_shop: ScriptedH2
     assert peer.wait(stays).body == b"ok"
     assert h2_shop.peer_of(h2_shop.last) is not first
     assert peer.fetch("/later").body == b"ok"
-    eventually(lambda: first.gone, 3.0, "the end of the connection that said GOAWAY")
+    eventually(lambda: first.gone, 15.0, "the end of the connection that said GOAWAY")
 
 
 def test_graceful_goaway(h2_proxy: Proxy, h2_shop: ScriptedH2, peer: Peer) -> None:

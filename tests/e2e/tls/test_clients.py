@@ -214,11 +214,11 @@ def test_a_thousand_handshakes_leave_nothing(chain: Chain) -> None:
             pass
 
     shake()
-    eventually(lambda: chain.front.metric("misrule_connections_open", listener="web") == 0, 5.0, "calm")
+    eventually(lambda: chain.front.metric("misrule_connections_open", listener="web") == 0, 15.0, "calm")
     before = chain.front.process.files()
     for _ in range(1000):
         shake()
-    eventually(lambda: chain.front.metric("misrule_connections_open", listener="web") == 0, 5.0, "calm")
+    eventually(lambda: chain.front.metric("misrule_connections_open", listener="web") == 0, 15.0, "calm")
     assert abs(chain.front.process.files() - before) <= 2
 
 

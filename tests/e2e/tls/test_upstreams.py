@@ -214,7 +214,7 @@ def test_a_certificate_that_changes_comes_into_force(
     assert shown() == "first.example"
     put("second.example")
     proxy.process.signal(signal.SIGHUP)
-    eventually(lambda: shown() == "second.example", 5.0, "the new certificate")
+    eventually(lambda: shown() == "second.example", 15.0, "the new certificate")
     chain.write_text("nonsense")
     eventually(lambda: proxy.records(event="certificates_refused"), 10.0, "a complaint")
     assert shown() == "second.example"
