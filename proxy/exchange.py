@@ -298,54 +298,64 @@ class Holder:
 class Exchange:
     """One request and its answer.  Times are seconds of the worker's clock, sizes bytes.
 
-    Defaults stand in the class, so that making an exchange costs as little as it sets.
+    Slots, all of them set at first: a default that stands in the class costs more to read than two to set.
     """
 
-    upstream: UpstreamSide | None = None
-    pending_head: Head | None = None  # the answer's head while faults hold it back
-    response: Head | None = None  # set when the answer's head has been sent on to the client
-    forward: bytes = b""  # header lines that every request of this client's connection gets
-    opaque: bool = False  # its bytes are passed on unread: plain TCP, or TLS that does not end here
-    scheme: bytes = b"http"  # by which the client came: https over TLS
-    certificate: bytes | None = None  # for x-forwarded-client-cert; None: that is not ours to say
-    trusted_hops: int = 0  # so many proxies in front are believed
-    request_id: bytes = b""
-    target: Upstream | None = None
-    endpoint: Endpoint | None = None
-    aside: Endpoint | None = None  # where it goes instead of any address of its upstream, by a fault or
-    dialled: str = ""  # because its client has dialled just that address, and was captured
-    plan: Plan | None = None
-    late_plans: list[Plan] | None = None  # of rules that came while this was open (on: open)
-    facts: Facts | None = None
-    passes: list[Pass] | None = None  # of breakers, which are told how this ends
-    holder: Holder | None = None  # its connection, where rules were asked about it
-    permits: list[Permit] | None = None  # of limits, which are given back when this ends
-    holding: list[Releasable] | None = None  # the faults that make this exchange wait
-    sent_at: float = 0.0  # when the request was complete at the upstream; 0: not yet
-    injected: float = 0.0  # seconds that faults have added
-    injected_by: list[str] | None = None  # "rule/fault" of what was done
-    feigned: Failure | None = None  # what a fault that has ended it looks like
-    proofs: list[bytes] | None = None  # header lines for the answer
-    body_open: bool = False  # the upstream takes the request's body
-    body_held: int = 0  # how many faults hold the request's body back
-    response_held: int = 0  # ... and the answer
-    request_done: bool = False
-    response_done: bool = False
-    over: bool = False
-    queued: Waiter | None = None  # its place in the queue for a connection of the pool
-    attempts: int = 0
-    tried: int = 0  # addresses that were tried without success
-    status: int = 0  # what the client was told, 0: nothing
-    grpc_status: int = NO_STATUS  # with which the client saw its call end, see proxy.metrics.calls
-    failure: Failure | None = None
-    request_shaping: Shaping | None = None
-    response_shaping: Shaping | None = None
-    passing: Passing | None = None  # what follows a switch of protocols
-    altered: Altered | None = None  # what faults on whole messages leave
-    bytes_in: int = 0
-    bytes_out: int = 0
-    counted_in: int = 0  # of these, what the metrics have already
-    counted_out: int = 0
+    __slots__ = (
+        "altered", "aside", "attempts", "body_held", "body_open", "bytes_in", "bytes_out", "cells",
+        "certificate", "client", "counted_in", "counted_out", "dialled", "endpoint", "facts", "failure",
+        "feigned", "forward", "grpc_status", "head", "holder", "holding", "injected", "injected_by",
+        "late_plans", "opaque", "over", "passes", "passing", "pending_head", "permits", "plan", "proofs",
+        "queued", "request_done", "request_id", "request_shaping", "response", "response_done",
+        "response_held", "response_shaping", "scheme", "sent_at", "source", "started", "status", "target",
+        "tried", "trusted_hops", "upstream", "worker",
+    )  # fmt: skip
+
+    upstream: UpstreamSide | None
+    pending_head: Head | None  # the answer's head while faults hold it back
+    response: Head | None  # set when the answer's head has been sent on to the client
+    forward: bytes  # header lines that every request of this client's connection gets
+    opaque: bool  # its bytes are passed on unread: plain TCP, or TLS that does not end here
+    scheme: bytes  # by which the client came: https over TLS
+    certificate: bytes | None  # for x-forwarded-client-cert; None: that is not ours to say
+    trusted_hops: int  # so many proxies in front are believed
+    request_id: bytes
+    target: Upstream | None
+    endpoint: Endpoint | None
+    aside: Endpoint | None  # where it goes instead of any address of its upstream, by a fault or
+    dialled: str  # because its client has dialled just that address, and was captured
+    plan: Plan | None
+    late_plans: list[Plan] | None  # of rules that came while this was open (on: open)
+    facts: Facts | None
+    passes: list[Pass] | None  # of breakers, which are told how this ends
+    holder: Holder | None  # its connection, where rules were asked about it
+    permits: list[Permit] | None  # of limits, which are given back when this ends
+    holding: list[Releasable] | None  # the faults that make this exchange wait
+    sent_at: float  # when the request was complete at the upstream; 0: not yet
+    injected: float  # seconds that faults have added
+    injected_by: list[str] | None  # "rule/fault" of what was done
+    feigned: Failure | None  # what a fault that has ended it looks like
+    proofs: list[bytes] | None  # header lines for the answer
+    body_open: bool  # the upstream takes the request's body
+    body_held: int  # how many faults hold the request's body back
+    response_held: int  # ... and the answer
+    request_done: bool
+    response_done: bool
+    over: bool
+    queued: Waiter | None  # its place in the queue for a connection of the pool
+    attempts: int
+    tried: int  # addresses that were tried without success
+    status: int  # what the client was told, 0: nothing
+    grpc_status: int  # with which the client saw its call end, see proxy.metrics.calls
+    failure: Failure | None
+    request_shaping: Shaping | None
+    response_shaping: Shaping | None
+    passing: Passing | None  # what follows a switch of protocols
+    altered: Altered | None  # what faults on whole messages leave
+    bytes_in: int
+    bytes_out: int
+    counted_in: int  # of these, what the metrics have already
+    counted_out: int
 
     def __init__(
         self, worker: Worker, client: ClientSide, head: Head, started: float, cells: RouteCells, source: str
@@ -356,6 +366,19 @@ class Exchange:
         self.cells: RouteCells = cells
         self.source: str = source  # the client's address as text
         self.started: float = started
+        self.upstream = self.pending_head = self.response = self.certificate = self.target = None
+        self.endpoint = self.aside = self.plan = self.late_plans = self.facts = self.passes = None
+        self.holder = self.permits = self.holding = self.injected_by = self.feigned = self.proofs = None
+        self.queued = self.failure = self.request_shaping = self.response_shaping = self.passing = None
+        self.altered = None
+        self.forward = self.request_id = b""
+        self.opaque = self.body_open = self.request_done = self.response_done = self.over = False
+        self.scheme = b"http"
+        self.trusted_hops = self.body_held = self.response_held = self.attempts = self.tried = 0
+        self.status = self.bytes_in = self.bytes_out = self.counted_in = self.counted_out = 0
+        self.dialled = ""
+        self.sent_at = self.injected = 0.0
+        self.grpc_status = NO_STATUS
 
     def listener_name(self) -> str:
         """Give the name of the listener that this came in by."""
