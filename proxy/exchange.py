@@ -36,6 +36,8 @@ BY_BUFFER: Final = 2  # we hold as much as we may
 BY_END: Final = 4  # nothing more is wanted before something has left
 BY_FAULT: Final = 8  # what came waits for a fault
 
+_NO_MORE: Final = BodyReader()  # at the end of a body without trailers
+
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Passing:
@@ -233,6 +235,11 @@ class UpstreamSide(Connection):
     def body(self, piece: bytes) -> None:
         """Send a piece of the request's body, framing included."""
         raise NotImplementedError
+
+    def last(self, piece: bytes) -> None:
+        """Send the last piece of the request's body, and what ends it without trailers."""
+        self.body(piece)
+        self.end(_NO_MORE)
 
     def end(self, reader: BodyReader) -> None:
         """Send what ends the request: the reader has given END.  The answer is due from now on."""

@@ -38,7 +38,7 @@ class StreamBody(BodyReader):
         self.ended = True
         if trailers is not None:
             self.trailers = lines_of(trailers)
-            self.block = trailers_of(trailers)
+            self.block = trailers if trailers.trailers_pass else trailers_of(trailers)
 
     def trailer(self, name: bytes) -> bytes | None:
         return None if self.block is None else self.block.get(name)

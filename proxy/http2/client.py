@@ -119,22 +119,26 @@ class ClientConnection(Carrier):
         if event == HEAD:
             self._on_head(codec.stream)
             return
-        if event == PONG:
+        side = codec.stream.owner
+        if event == DATA:
+            if isinstance(side, ClientStream):
+                piece = codec.piece
+                padding = codec.flow - len(piece)
+                if padding:
+                    codec.credit(codec.stream, padding)
+                side.took_content(piece, codec.end)
+        elif event == PONG:
             if codec.piece == _NOTICE:
                 self._on_noticed()
-            return
-        side = codec.stream.owner
-        if event == REFUSED:
+        elif event == REFUSED:
             refused.count_request(self.worker, self.listener, self.intake.source, codec.kind)
-        if not isinstance(side, ClientStream):
-            return
-        if event == DATA:
-            piece = codec.piece
-            padding = codec.flow - len(piece)
-            if padding:
-                codec.credit(codec.stream, padding)
-            side.took_content(piece, codec.end)
-        elif event == END:
+        elif isinstance(side, ClientStream):
+            self._on_rarer(side, event)
+
+    def _on_rarer(self, side: ClientStream, event: int) -> None:
+        """Something came on a stream that most have not."""
+        codec = self.codec
+        if event == END:
             side.incoming.end(None)
             side.go_on_reading()
         elif event == TRAILERS:

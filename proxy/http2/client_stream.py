@@ -7,7 +7,7 @@ from proxy.exchange import BY_PEER, ClientSide, Exchange, Passing, Shaping
 from proxy.http2 import answers
 from proxy.http2.body import StreamBody
 from proxy.http2.heads import block_of_lines, response_block, with_status
-from proxy.http2.link import Carrier, Link, Sender
+from proxy.http2.link import MOST_QUEUED, Carrier, Link, Sender
 from proxy.metrics.calls import status_of
 from proxy.net.pipe import Conduit
 from proxy.net.timers import Callback
@@ -72,6 +72,9 @@ class ClientStream(ClientSide):
     def took_content(self, piece: bytes, ended: bool) -> None:
         """Content of the request has come; ``ended``: the last."""
         ex = self.ex
+        if ended and self._incoming is None and ex is not None and self._flows(ex):
+            request_body.whole(ex, piece)
+            return
         incoming = self.incoming
         if ex is None or not incoming.empty or not self._flows(ex):
             incoming.put(piece)
@@ -97,8 +100,8 @@ class ClientStream(ClientSide):
 
     def go_on_reading(self) -> None:
         ex = self.ex
-        if self.advancing or ex is None:
-            return
+        if self.advancing or ex is None or (self._incoming is None and ex.altered is None):
+            return  # nothing has come yet, or all of it has gone on at once
         self.advancing = True
         try:
             while not self.reasons and not ex.over and not ex.request_done:
@@ -166,7 +169,14 @@ class ClientStream(ClientSide):
 
     def body(self, piece: bytes) -> None:
         ex = self.ex
-        if self.sender.push(piece) and ex is not None and ex.upstream is not None:
+        if self._sender is None and ex is not None and ex.head.grpc:
+            link = self.link  # trailers are to follow: no piece has to be kept back as it may be the last
+            full = link.codec.send_data(self.stream, piece) > MOST_QUEUED
+            if not link.marked:
+                link.mark()
+        else:
+            full = self.sender.push(piece)
+        if full and ex is not None and ex.upstream is not None:
             self.full = True
             ex.upstream.pause(BY_PEER)
 
@@ -205,7 +215,13 @@ class ClientStream(ClientSide):
         ex = self.ex
         if trailers is not None and ex is not None and ex.head.grpc:
             ex.grpc_status = status_of(trailers.get(b"grpc-status"))
-        self.sender.finish(trailers)
+        if trailers is None or self._sender is not None:
+            self.sender.finish(trailers)
+            return
+        link = self.link
+        link.codec.send_trailers(self.stream, trailers)
+        if not link.marked:
+            link.mark()
 
     def answer(self, ex: Exchange, answer: Answer, extra: bytes) -> None:
         if ex.proofs is not None:
@@ -331,8 +347,8 @@ class ClientStream(ClientSide):
         if self.moved or self.stream.queue is None:
             self.moved = False
             self.since = now
-        code = self.sender.overdue(now)
-        if code >= 0:
+        sender = self._sender
+        if sender is not None and (code := sender.overdue(now)) >= 0:
             self._reset(code)
 
     def rules_changed(self, before: Snapshot) -> None:

@@ -72,7 +72,7 @@ class UpstreamConnection(Talker):
             accept = self._accept(ex)
             if accept is None:
                 return
-        stream = self.codec.open(self.worker.timers.now())
+        stream = self.codec.open(self.worker.clock())
         if stream is None:
             self.again.carry_on(ex)
             return
@@ -149,38 +149,41 @@ class UpstreamConnection(Talker):
     # --- reading
 
     def on_event(self, event: int) -> None:
+        if event == GOAWAY_CAME or event == STREAMS:
+            self._on_limits(event)
+            return
         codec = self.codec
-        if event == HEAD or event == DATA:
-            side = codec.stream.owner
-            if isinstance(side, UpstreamStream):
-                side.since = codec.now
-                if event == HEAD:
-                    names = self.worker.live.response_names
-                    side.took_head(response_head(codec.block, names, codec.end), codec.end)
-                else:
-                    piece = codec.piece
-                    if codec.flow != len(piece):
-                        codec.credit(codec.stream, codec.flow - len(piece))  # the padding
-                    side.took_content(piece, codec.end)
-        elif event == GOAWAY_CAME:
-            self._leave_pool()
-        elif event == STREAMS:
-            if self.waiting:
-                self._begin_waiting()
-            self.target.grant()
-        else:
-            side = codec.stream.owner
-            if isinstance(side, UpstreamStream):
-                self._on_stream(side, event)
-
-    def _on_stream(self, side: UpstreamStream, event: int) -> None:
-        """Something rarer came on a stream of ours."""
-        codec = self.codec
+        side = codec.stream.owner
+        if not isinstance(side, UpstreamStream):
+            return
         side.since = codec.now
-        if event == END:
-            side.took_end(None)
+        if event == HEAD:
+            names = self.worker.live.response_names
+            side.took_head(response_head(codec.block, names, codec.end), codec.end)
+        elif event == DATA:
+            piece = codec.piece
+            if codec.flow != len(piece):
+                codec.credit(codec.stream, codec.flow - len(piece))  # the padding
+            side.took_content(piece, codec.end)
         elif event == TRAILERS:
             side.took_end(codec.block)
+        else:
+            self._on_rarer(side, event)
+
+    def _on_limits(self, event: int) -> None:
+        """The upstream takes no more streams, or more or fewer than before."""
+        if event == GOAWAY_CAME:
+            self._leave_pool()
+            return
+        if self.waiting:
+            self._begin_waiting()
+        self.target.grant()
+
+    def _on_rarer(self, side: UpstreamStream, event: int) -> None:
+        """Something came on a stream of ours that most have not."""
+        codec = self.codec
+        if event == END:
+            side.took_end(None)
         elif event == INTERIM:
             if side.ex is not None:
                 phase.interim(side.ex, response_head(codec.block, self.worker.live.response_names, True))

@@ -25,11 +25,8 @@ class UpstreamStream(UpstreamSide):
     """A request that goes, and its answer that comes, on one stream.  Defaults stand in the class."""
 
     ex: Exchange | None = None
-    head: Head | None = None  # has come and was not handed on
     credited: int = 0
-    reasons: int = 0  # why the answer's body is not taken, bits of BY_*
     full: bool = False  # the client was asked to slow down
-    advancing: bool = False
     lost: bool = False  # nothing more comes, and the answer is not complete
     since: float = 0.0  # when the answer last moved
 
@@ -40,6 +37,10 @@ class UpstreamStream(UpstreamSide):
         self.endpoint: Endpoint = endpoint
         self.again: Then = again  # sends an exchange once more, on another connection
         self.incoming: StreamBody = StreamBody()
+        self.head: Head | None = None  # has come and was not handed on
+        self.reasons: int = 0  # why the answer's body is not taken, bits of BY_*
+        self.advancing: bool = False
+        self.kept: bool = False  # what comes has to wait for one of these, or behind what has come before
         self._sender: Sender | None = None
 
     @property
@@ -56,7 +57,7 @@ class UpstreamStream(UpstreamSide):
         ex.upstream = self
         ex.attempts += 1
         self.endpoint.active += 1
-        self.since = ex.worker.timers.now()
+        self.since = self.stream.opened_at
         altered = ex.altered
         if altered is None or altered.slow_request is None:
             self.send_head(ex)
@@ -93,6 +94,18 @@ class UpstreamStream(UpstreamSide):
         if self.sender.push(piece) and ex is not None:
             self.full = True
             ex.client.pause(BY_PEER)
+
+    def last(self, piece: bytes) -> None:
+        if self._sender is not None:
+            self._sender.last(piece)
+        else:
+            link = self.link
+            link.codec.send_data(self.stream, piece, True)
+            if not link.marked:
+                link.mark()
+        ex = self.ex
+        if ex is not None:
+            ex.sent_at = ex.worker.clock()
 
     def end(self, reader: BodyReader) -> None:
         trailers: Block | None = None
@@ -131,6 +144,7 @@ class UpstreamStream(UpstreamSide):
         elif ex is not None and self._flows(ex):
             response_head.enter(ex, head)
             return
+        self.kept = True
         self.head = head
         self.go_on_reading()
 
@@ -138,52 +152,51 @@ class UpstreamStream(UpstreamSide):
         """Content of the answer has come; ``ended``: the last."""
         ex = self.ex
         incoming = self.incoming
-        if ex is None or ex.plan is not None or not incoming.empty or not self._flows(ex):
+        if ex is None or ex.plan is not None or not self._flows(ex):
+            self.kept = True
             incoming.put(piece)
             if ended:
                 incoming.end(None)
             self.go_on_reading()
             return
-        incoming.content += len(piece)  # nothing asks about it: it need not lie here on its way
+        size = len(piece)
+        incoming.content += size  # nothing asks about it: it need not lie here on its way
         if not ended:
-            response_body.piece(ex, piece)
-            self._credit()
+            ex.client.body(piece)
+            self.credited += size
+            self.link.codec.credit(self.stream, size)
             return
         incoming.pass_end()
-        if ex.response_shaping is None:
-            ex.client.last(piece)
-        else:
-            response_body.piece(ex, piece)
+        ex.client.last(piece)
         response_body.finish(ex, incoming)
 
     def took_end(self, trailers: Block | None) -> None:
         """The answer has ended behind what came."""
         ex = self.ex
         incoming = self.incoming
-        direct = ex is not None and ex.plan is None and incoming.empty and self._flows(ex)
         incoming.end(trailers)
-        if direct and ex is not None:
+        if ex is not None and ex.plan is None and self._flows(ex):
             incoming.pass_end()
             response_body.finish(ex, incoming)
         else:
+            self.kept = True
             self.go_on_reading()
 
     def _flows(self, ex: Exchange) -> bool:
         """Tell whether nothing came before and nothing holds back what comes now."""
-        if self.advancing or self.reasons or ex.response_shaping is not None:
-            return False
-        return not (ex.response_held or ex.over or self.head is not None)
+        return not (self.kept or ex.response_held or ex.over or ex.response_shaping is not None)
 
     def go_on_reading(self) -> None:
         ex = self.ex
         if self.advancing or ex is None:
             return
-        self.advancing = True
+        self.advancing = self.kept = True
         try:
             while self._step(ex):
                 pass
         finally:
             self.advancing = False
+            self.kept = self.reasons != 0 or self.head is not None or not self.incoming.empty
         self._credit()
 
     def _credit(self) -> None:
@@ -252,6 +265,7 @@ class UpstreamStream(UpstreamSide):
         pass  # there is no framing to keep
 
     def mark_body(self, content_bytes: int) -> None:
+        self.kept = True
         self.incoming.mark(content_bytes)
 
     def content(self) -> int:
@@ -300,6 +314,7 @@ class UpstreamStream(UpstreamSide):
         self.reset()
 
     def pause(self, reason: int) -> None:
+        self.kept = True
         self.reasons |= reason
 
     def resume(self, reason: int) -> None:

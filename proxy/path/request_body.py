@@ -138,6 +138,15 @@ def finish(ex: Exchange, reader: BodyReader) -> None:
         upstream.end(reader)
 
 
+def whole(ex: Exchange, piece: bytes) -> None:
+    """The request's body has come as one piece, and no fault acts on it."""
+    ex.request_done = True
+    ex.bytes_in = len(piece)
+    upstream = ex.upstream
+    if upstream is not None:
+        upstream.last(piece)
+
+
 def mark(ex: Exchange, reader: BodyReader) -> None:
     """So many bytes have passed, and there is more: carry out what was planned for this place."""
     plan = ex.plan
