@@ -57,9 +57,9 @@ from proxy.wire.h2_frames import DATA as DATA_FRAME
 from proxy.wire.h2_guard import MOST_BLOCK, MOST_CONTINUATIONS
 from proxy.wire.h2_message import H2Messages
 from proxy.wire.h2_streams import (
-    ACCEPT,
     BODY,
     CLOSED_ERROR,
+    ENDED,
     ENDED_ERROR,
     IDLE_ERROR,
     ON_DATA,
@@ -69,6 +69,7 @@ from proxy.wire.h2_streams import (
 
 _UNPACK: Final = struct.Struct(">LBL").unpack_from
 _UNPACK_WORD: Final = struct.Struct(">L").unpack_from
+_LARGEST: Final = SMALLEST_MAX_FRAME << 8 | 255  # the first word of a frame: its length and its kind
 _UNUSUAL: Final = END_HEADERS | PADDED | WITH_PRIORITY  # of a header block: all but END_HEADERS is rare
 
 
@@ -114,19 +115,58 @@ class H2Connection(H2Messages):
         return len(self._data) - self._at + self._block_size
 
     def next(self) -> int:
-        """Read on to the next event; raises H2Error."""
-        if self._failed is not None:
-            raise H2Error(self._failed.code, self._failed.kind, self._failed.text)
+        """Read on to the next event: take in frames until one gives it; raises H2Error."""
         try:
             if self._pending:
                 event = self._next_told()
                 if event != NEED:
                     return event
-            return self._next_frame()
+            if not self._plain and not self._ready():
+                return self._starved()
+            data, at = self._data, self._at
+            size: i64 = len(data)
+            while size - at >= FRAME_HEAD:
+                if NATIVE:
+                    first: i64 = _word(data, at)
+                    flags: i64 = data[at + 4]
+                    sid: i64 = _word(data, at + 5)
+                else:
+                    first, flags, sid = _UNPACK(data, at)
+                if first > _LARGEST:
+                    raise self._error("frame_too_large", "a frame of more than 16384 bytes")
+                start: i64 = at + FRAME_HEAD
+                at = start + (first >> 8)
+                if at > size:
+                    break
+                self._at = at
+                kind: i64 = first & 255
+                sid &= 0x7FFFFFFF
+                if kind == DATA_FRAME and sid and not flags & PADDED and self._plain:
+                    event = self._on_data(sid, data[start:at], at - start, flags & END_STREAM != 0)
+                elif kind == HEADERS and sid and flags & _UNUSUAL == END_HEADERS and self._plain:
+                    event = self._on_block(sid, data[start:at], flags & END_STREAM != 0, False)
+                else:
+                    event = self._on_frame(data, start, at, kind, flags, sid)
+                if event != NEED:
+                    return event
+            return self._starved()
         except H2Error as error:
-            self._failed = error
-            self.goaway(-1, error.code, error.text.encode("ascii", "replace"))
+            if self._failed is None:
+                self._fail(error)
             raise
+
+    def _fail(self, error: H2Error) -> None:
+        """Note the error that ends the connection: from now on there is nothing else to read."""
+        self._failed = error
+        self._plain = self._pending = False
+        self.goaway(-1, error.code, error.text.encode("ascii", "replace"))
+
+    def _ready(self) -> bool:
+        """Tell whether frames may be read: not before the preface."""
+        failed = self._failed
+        if failed is not None:
+            raise H2Error(failed.code, failed.kind, failed.text)
+        return not self._preface or self._take_preface(self._data, len(self._data))
 
     def _next_told(self) -> int:
         """Tell what is not in a frame: progress of what waited, streams that were lost."""
@@ -148,43 +188,6 @@ class H2Connection(H2Messages):
         return NEED
 
     # -- frames
-
-    def _next_frame(self) -> int:
-        """Take in frames until one gives an event."""
-        data = self._data
-        size: i64 = len(data)
-        if self._preface and not self._take_preface(data, size):
-            return self._starved()
-        at = self._at
-        while size - at >= FRAME_HEAD:
-            if NATIVE:
-                length: i64 = (data[at] << 16) | (data[at + 1] << 8) | data[at + 2]
-                kind: i64 = data[at + 3]
-                flags: i64 = data[at + 4]
-                sid: i64 = _word(data, at + 5) & 0x7FFFFFFF
-            else:
-                length, flags, sid = _UNPACK(data, at)
-                kind = length & 255
-                length >>= 8
-                sid &= 0x7FFFFFFF
-            if length > SMALLEST_MAX_FRAME:
-                raise self._error("frame_too_large", "a frame of more than 16384 bytes")
-            start: i64 = at + FRAME_HEAD
-            at = start + length
-            if at > size:
-                break
-            self._at = at
-            if self._plain and sid and kind == HEADERS and flags & _UNUSUAL == END_HEADERS:
-                event = self._on_block(sid, data[start:at], flags & END_STREAM != 0, False)
-            else:
-                event = self._on_frame(data, start, at, kind, flags, sid)
-            if event != NEED:
-                return event
-            if self._pending:
-                event = self._next_told()
-                if event != NEED:
-                    return event
-        return self._starved()
 
     def _take_preface(self, data: bytes, size: i64) -> bool:
         """Check the client's preface as far as it came; True when it is complete (RFC 9113, section 3.4)."""
@@ -213,7 +216,11 @@ class H2Connection(H2Messages):
         return self._next_told()
 
     def _on_frame(self, data: bytes, start: i64, end: i64, kind: i64, flags: i64, sid: i64) -> int:
-        """Take in one frame whose payload lies between ``start`` and ``end``."""
+        """Take in one frame that most are not like; its payload lies between ``start`` and ``end``."""
+        event = self._on_rare(data, start, end, kind, flags, sid)
+        return self._next_told() if event == NEED and self._pending else event
+
+    def _on_rare(self, data: bytes, start: i64, end: i64, kind: i64, flags: i64, sid: i64) -> int:
         if not self._plain:
             if self._block_sid:
                 return self._on_continuation(data[start:end], kind, flags, sid)
@@ -221,7 +228,7 @@ class H2Connection(H2Messages):
                 raise self._error("missing_settings", "a first frame that is not SETTINGS")
             self._settled = self._plain = True
         if kind == DATA_FRAME:
-            return self._on_data(data, start, end, flags, sid)
+            return self._on_padded(data, start, end, flags, sid)
         if kind == HEADERS:
             return self._on_headers(data, start, end, flags, sid)
         if kind == WINDOW_UPDATE:
@@ -243,37 +250,62 @@ class H2Connection(H2Messages):
 
     # -- content
 
-    def _on_data(self, data: bytes, start: i64, end: i64, flags: i64, sid: i64) -> int:
-        """RFC 9113, section 6.1."""
+    def _on_padded(self, data: bytes, start: i64, end: i64, flags: i64, sid: i64) -> int:
+        """RFC 9113, section 6.1; all of the frame counts in windows."""
         if sid == 0:
             raise self._error("bad_stream_id", "DATA on stream 0")
         flow: i64 = end - start
         if flags & PADDED:
             end = self._unpadded(data, start, end)
             start += 1
+        return self._on_data(sid, data[start:end], flow, flags & END_STREAM != 0)
+
+    def _on_data(self, sid: i64, piece: bytes, flow: i64, ends: bool) -> int:
+        """Deliver content, if windows and content-length (RFC 9113, section 8.1.1) allow it."""
         stream = self.streams.get(sid)
-        verdict: i64 = ACCEPT
         if stream is None or stream.state != BODY:
-            state = self._state_of_missing(sid) if stream is None else stream.state
-            verdict = VERDICTS[(state << 2) | ON_DATA]
-            if verdict == IDLE_ERROR:
-                raise self._error("idle_stream", "DATA on an idle stream")
-        if flow:
-            window: i64 = self._recv_window - flow
-            self._recv_window = window
-            if window < 0:
-                raise self._error("window_exceeded", "more content than the connection's window")
-            self._credit_connection(flow)
-        if stream is None or verdict != ACCEPT:
-            return self._misplaced_data(stream, verdict)
-        window = stream.recv_window - flow
+            return self._misplaced_data(sid, stream, flow)
+        self._count_flow(flow)
+        window: i64 = stream.recv_window - flow
         stream.recv_window = window
         if window < 0:
             return self._stream_error(stream, "window_exceeded")
-        return self._take_content(stream, data[start:end], flow, flags & END_STREAM != 0)
+        size: i64 = len(piece)
+        received: i64 = stream.received + size
+        stream.received = received
+        expected = stream.expected
+        if expected >= 0 and received != expected and (ends or received > expected):
+            return self._stream_error(stream, "length_mismatch")
+        self.stream = stream
+        if ends:
+            stream.recv_ended = True
+            stream.state = ENDED
+            if stream.send_ended:
+                self._close(stream)
+        if size == 0:
+            return self._on_empty(stream, flow, ends)
+        self.guard.useful += 1
+        self.piece = piece
+        self.flow = flow
+        self.end = ends
+        return DATA
 
-    def _misplaced_data(self, stream: Stream | None, verdict: i64) -> int:
-        """Judge content that no stream takes."""
+    def _on_empty(self, stream: Stream, flow: i64, ends: bool) -> int:
+        """A frame has come that has no content."""
+        if ends:
+            self.end = True
+            return END
+        self._abuse("empty_data_flood")
+        self.credit(stream, flow)
+        return NEED
+
+    def _misplaced_data(self, sid: i64, stream: Stream | None, flow: i64) -> int:
+        """Judge content that no stream takes; it counts in the connection's window all the same."""
+        state = self._state_of_missing(sid) if stream is None else stream.state
+        verdict: i64 = VERDICTS[(state << 2) | ON_DATA]
+        if verdict == IDLE_ERROR:
+            raise self._error("idle_stream", "DATA on an idle stream")
+        self._count_flow(flow)
         if stream is None:
             if verdict == CLOSED_ERROR:
                 raise self._error("closed_stream", "DATA on a closed stream")

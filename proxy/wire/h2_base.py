@@ -82,12 +82,10 @@ class H2Base:
 
     # the owner's switches
     ignore_ping: bool = False  # no PING is answered
-    frame_size: i64 = 0  # the most content of a DATA frame; 0: what the peer takes
     withheld: bool = False  # set by withhold(): no WINDOW_UPDATE is sent
     # what the owner may look at
+    held: i64 = 0  # bytes that wait on all streams
     head_since: float = 0.0  # when the head of a message began to come that is not complete; 0: there is none
-    goaway_sent: bool = False
-    goaway_received: bool = False
     peer_connect_protocol: bool = False  # RFC 8441
     peer_max_header_list: int = -1
     # of the last event, where there was any
@@ -95,11 +93,13 @@ class H2Base:
     kind: str = ""
     last: int = 0
     _to_the_last: bool = False  # during use_rest()
+    _control: i64 = 0  # answers to the peer's frames since the last take
     _heads: i64 = 0  # bytes of header blocks since the last take
     _pings: i64 = 0  # PINGs of ours that are not answered
     # of the streams in _lost
     _lost_code: int = NO_ERROR
     _lost_kind: str = ""
+    _failed: H2Error | None = None
 
     def __init__(self, role: int, settings: H2Settings) -> None:
         self.role: int = role
@@ -110,8 +110,10 @@ class H2Base:
         # the owner's switches
         self.paused: bool = False  # set by pause() and resume()
         self.padding: i64 = 0  # bytes of padding in each DATA frame, 0 to 255
+        self.frame_size: i64 = 0  # the most content of a DATA frame; 0: what the peer takes
         # what the owner may look at
-        self.held: i64 = 0  # bytes that wait on all streams
+        self.goaway_sent: bool = False
+        self.goaway_received: bool = False
         self.last_sid: i64 = 0  # the highest id that the peer opened
         self.peer_max_streams: i64 = LAST_STREAM_ID
         self.peer_initial_window: i64 = DEFAULT_WINDOW
@@ -123,7 +125,6 @@ class H2Base:
         self.flow: i64 = 0
         self.end: bool = False
         self._out: Output = Output()
-        self._control: i64 = 0  # answers to the peer's frames since the last take
         self._decoder: Decoder = _decoder(role, settings)
         self._encoder: Encoder = Encoder()
         self._past: Past = Past()
@@ -140,7 +141,6 @@ class H2Base:
         self._told: list[Stream] = []  # streams with progress to tell
         self._lost: list[Stream] = []  # streams whose end is to be told
         self._pending: bool = False  # one of the two is not empty
-        self._failed: H2Error | None = None
 
     # -- small frames
 

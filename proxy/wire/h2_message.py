@@ -1,10 +1,10 @@
-"""Messages of HTTP/2: header blocks and content, and what they do to their streams (RFC 9113, section 8)."""
+"""Messages of HTTP/2: header blocks, and what they do to their streams (RFC 9113, section 8)."""
 
 from typing import Final
 
 from mypy_extensions import i64
 
-from proxy.wire.h2_base import DATA, END, HEAD, INTERIM, NEED, REFUSED, SERVER, TRAILERS
+from proxy.wire.h2_base import HEAD, INTERIM, NEED, REFUSED, SERVER, TRAILERS
 from proxy.wire.h2_block import Block
 from proxy.wire.h2_control import H2Control
 from proxy.wire.h2_errors import ANSWERED, NO_ERROR, STREAM_KINDS
@@ -28,33 +28,6 @@ _TOO_LARGE: Final = Block.of([interned(b":status", b"431"), interned(b"content-l
 
 class H2Messages(H2Control):
     """The layer of messages."""
-
-    def _take_content(self, stream: Stream, piece: bytes, flow: i64, ends: bool) -> int:
-        """Deliver what a DATA frame holds, if content-length allows it (RFC 9113, section 8.1.1)."""
-        size: i64 = len(piece)
-        stream.received += size
-        expected = stream.expected
-        if expected >= 0 and stream.received != expected and (ends or stream.received > expected):
-            return self._stream_error(stream, "length_mismatch")
-        self.stream = stream
-        if ends:
-            stream.recv_ended = True
-            stream.state = ENDED
-            if stream.send_ended:
-                self._close(stream)
-        if size:
-            self.guard.useful += 1
-        elif not ends:
-            self._abuse("empty_data_flood")
-            self.credit(stream, flow)
-            return NEED
-        else:
-            self.end = True
-            return END
-        self.piece = piece
-        self.flow = flow
-        self.end = ends
-        return DATA
 
     def _end_receiving(self, stream: Stream) -> None:
         """Note that the peer's half has ended."""

@@ -42,12 +42,23 @@ class H2Queue(H2Base):
         stream.recv_window += stream.uncredited
         stream.uncredited = 0
 
-    def _credit_connection(self, size: i64) -> None:
-        """Note that bytes arrived; tells the peer in quarters."""
-        self._uncredited += size
-        if self._uncredited * 4 >= self.settings.connection_window and not self.withheld and self._uncredited:
-            self._send_window_update(0, self._uncredited)
-            self._recv_window += self._uncredited
+    def _count_flow(self, size: i64) -> None:
+        """Count content that has come in the connection's window; tells the peer in quarters."""
+        window: i64 = self._recv_window - size
+        self._recv_window = window
+        if size and window < 0:
+            raise self._error("window_exceeded", "more content than the connection's window")
+        uncredited: i64 = self._uncredited + size
+        self._uncredited = uncredited
+        if uncredited * 4 >= self.settings.connection_window:
+            self._credit_connection()
+
+    def _credit_connection(self) -> None:
+        """Tell the peer what it was not told of the connection's window, if that is a quarter."""
+        uncredited = self._uncredited
+        if uncredited * 4 >= self.settings.connection_window and not self.withheld and uncredited:
+            self._send_window_update(0, uncredited)
+            self._recv_window += uncredited
             self._uncredited = 0
 
     def withhold(self, stream: Stream | None, on: bool) -> None:
@@ -57,7 +68,7 @@ class H2Queue(H2Base):
             self.credit(stream, 0)
             return
         self.withheld = on
-        self._credit_connection(0)
+        self._credit_connection()
         for each in list(self.streams.values()):
             self.credit(each, 0)
 

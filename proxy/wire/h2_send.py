@@ -73,11 +73,11 @@ class H2Sender(H2Queue):
 
     def room_for_streams(self, most: int) -> int:
         """How many more streams may be opened, if there shall not be more than ``most`` of them."""
-        if self.goaway_received or self.goaway_sent or self._failed is not None:
+        if self.goaway_received or self.goaway_sent:  # what failed has sent one, too
             return 0
         if most > self.peer_max_streams:
             most = self.peer_max_streams
-        return most - self.open_streams
+        return most - len(self.streams) - self._opening
 
     def shutdown_notice(self) -> None:
         """Queue the first of two GOAWAYs, by which no request is lost (RFC 9113, section 6.8)."""
