@@ -86,3 +86,61 @@ async def test_messages_of_a_call_pass_in_order_both_ways() -> None:
     assert client.sync().fields(sid)["grpc-status"] == "0"
     assert len(client.came(DataReceived, sid)) == 3
     assert client.ended(sid)
+
+
+async def test_a_call_that_is_one_frame_stays_one() -> None:
+    on = Http2Stage()
+    client = on.peer()
+    first = client.call(b"one", end=False)
+    server = await on.both(client)
+    client.say(first, message(b"two"), end=True)
+    sid = client.call(b"whole")  # now the connection stands: it goes on at once
+    call = server.sync().requests()[1]
+    (came,) = server.came(DataReceived, call)
+    assert (came.data, came.stream_ended is not None) == (message(b"whole"), True)
+    assert on.worker.cells.routes[0].bytes_in == 0
+    server.head(call, GRPC_OK)
+    server.say(call, message(b"answer"))
+    server.done(call)
+    assert (client.sync().body(sid), client.fields(sid)["grpc-status"]) == (message(b"answer"), "0")
+    assert on.worker.cells.routes[0].bytes_in == len(message(b"whole"))
+
+
+@pytest.mark.parametrize("apart", [False, True])
+async def test_a_call_that_ends_without_trailers_ends(apart: bool) -> None:
+    """Its end comes with the last message, or behind it, where nothing was kept back that could carry it."""
+    on = Http2Stage()
+    client = on.peer()
+    sid = client.call(b"one")
+    server = await on.both(client)
+    call = server.sync().requests()[0]
+    server.head(call, GRPC_OK)
+    server.say(call, message(b"a"))
+    server.say(call, message(b"b"), end=not apart)
+    if apart:
+        server.say(call, b"", end=True)
+    assert client.sync().body(sid) == message(b"a") + message(b"b")
+    assert client.ended(sid)
+    assert "grpc-status" not in client.fields(sid)
+
+
+@pytest.mark.parametrize("fields", [(), (("content-length", "3"),)])
+async def test_an_upload_in_one_frame_reaches_a_kept_http1_upstream(
+    fields: tuple[tuple[str, str], ...],
+) -> None:
+    on = Http2Stage()
+    on.upstream.protocol = HTTP1
+    client = on.peer()
+    sid = client.ask("/")
+    upstream = await on.connected()
+    upstream.taken()
+    upstream.gives(b"HTTP/1.1 204 No Content\r\n\r\n")
+    assert client.sync().ended(sid)
+    sid = client.ask("/", *fields, body=b"abc")
+    reader = h11.Connection(h11.SERVER)
+    reader.receive_data(upstream.taken())
+    assert isinstance(reader.next_event(), h11.Request)
+    assert isinstance(data := reader.next_event(), h11.Data)
+    assert (data.data, type(reader.next_event())) == (b"abc", h11.EndOfMessage)
+    upstream.gives(b"HTTP/1.1 204 No Content\r\n\r\n")
+    assert client.sync().fields(sid)[":status"] == "204"
