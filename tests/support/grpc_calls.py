@@ -122,6 +122,7 @@ class GrpcIo:
         call = self._start(channel, rpc, _paced(rpc, answered))
         if rpc.cancel_after == 0:
             call.cancel()
+            answered.put(None)
         try:
             if rpc.kind in ("unary", "client"):
                 outcome.messages.append(call.result())
@@ -161,6 +162,8 @@ def _paced(rpc: Rpc, answered: "queue.Queue[None]") -> Iterator[bytes]:
         if number and rpc.ping_pong:
             answered.get(timeout=rpc.timeout)
         yield message
+    if rpc.cancel_after == 0:
+        answered.get(timeout=rpc.timeout)  # before it was cancelled it must not end: it would be answered
 
 
 def _metadata(given: Any) -> list[tuple[str, bytes]]:
