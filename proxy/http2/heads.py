@@ -121,8 +121,9 @@ def _collects(names: Names, block: Block) -> bool:
 def _with_path(head: Head, block: Block) -> Head:
     """Copy the head of a request, with the path of another block that is alike but for it."""
     made = _changed(head, block)
-    made.target = made.origin = block.path
-    made.path, _, made.query = block.path.partition(b"?")
+    if block.path != head.target:
+        made.target = made.origin = block.path
+        made.path, _, made.query = block.path.partition(b"?")
     return made
 
 

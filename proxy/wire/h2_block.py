@@ -148,22 +148,31 @@ class Block:
         None: it is not, or one of the two is no request with nothing wrong.
         """
         mine = self.fields
-        if len(mine) != len(fields) or self.error:
+        if len(mine) != len(fields):
             return None
         places: list[int] = []
+        for at, field in enumerate(fields):
+            if field is not mine[at]:
+                places.append(at)
+        return self.but_for(fields, places)
+
+    def but_for(self, fields: list[Field], places: list[int]) -> "Block | None":
+        """Do the same for as many fields, of which none but those in these places can be another."""
+        if self.error or len(places) > MOST_CHANGED:
+            return None
+        mine = self.fields
         size = self.size
         path = self.path
-        for at, field in enumerate(fields):
+        for at in places:
+            field = fields[at]
             other = mine[at]
-            if field is not other:
-                if field.name != other.name or field.fault or len(places) >= MOST_CHANGED:
+            if field.name != other.name or field.fault:
+                return None
+            if field.meaning:
+                if field.meaning != PATH or not field.value[:1] == b"/" == path[:1]:
                     return None
-                if field.meaning == PATH and field.value[:1] == b"/" == path[:1]:
-                    path = field.value
-                elif field.meaning:
-                    return None
-                places.append(at)
-                size += field.size - other.size
+                path = field.value
+            size += field.size - other.size
         made = Block(fields, SENDING, self)
         made.places = places
         made.path = path

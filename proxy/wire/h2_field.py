@@ -38,15 +38,17 @@ class Field:
         self.size: i64 = len(name) + len(value) + 32
         meaning = meaning_of(name)
         self.meaning: i64 = meaning  # bits of h2_names
+        self.fault: str = ""
+        self.special: bool = False
         if meaning == PATH and path_is_valid(value):  # which is stricter than what holds for all values
-            self.fault: str = ""
+            self.special = True
         elif fault_of_value(value):
             self.fault = "bad_field_value"
-        elif meaning & JUDGED:
-            self.fault = fault_of(meaning, value)
-        else:
-            self.fault = ""
-        self.special: bool = (meaning != 0 and meaning != GUARDED) or self.fault != ""
+            self.special = True
+        elif meaning != 0 and meaning != GUARDED:
+            self.special = True
+            if meaning & JUDGED:
+                self.fault = fault_of(meaning, value)
 
     @property
     def sensitive(self) -> bool:
@@ -67,17 +69,19 @@ def _static_fields() -> list[Field]:
 STATIC_FIELDS: Final[list[Field]] = _static_fields()
 
 
+_fields: Final[dict[bytes, dict[bytes, Field]]] = {}  # those that are interned, by name, by value
+
+
 class _Interned:
-    """The fields that are, or may be, in dynamic tables: the same bytes are the same object everywhere."""
+    """Which fields are, or may be, in dynamic tables: the same bytes are the same object everywhere."""
 
     def __init__(self) -> None:
-        self.fields: dict[bytes, dict[bytes, Field]] = {}  # by name, by value
         self.size: i64 = 0
         self.clear()
 
     def clear(self) -> None:
         """Forget all but the static table."""
-        self.fields.clear()
+        _fields.clear()
         self.size = 0
         for field in STATIC_FIELDS:
             self.put(field)
@@ -91,9 +95,9 @@ class _Interned:
         self.put(field)
 
     def put(self, field: Field) -> None:
-        of_name = self.fields.get(field.name)
+        of_name = _fields.get(field.name)
         if of_name is None:
-            self.fields[field.name] = {field.value: field}
+            _fields[field.name] = {field.value: field}
         else:
             of_name[field.value] = field
 
@@ -103,7 +107,7 @@ _interned: Final = _Interned()
 
 def interned(name: bytes, value: bytes) -> Field:
     """Give the field that stands for this name and value in all tables; it may be indexed."""
-    of_name = _interned.fields.get(name)
+    of_name = _fields.get(name)
     if of_name is None:
         field = Field(name, value, INDEXED)
         _interned.add(field)
@@ -112,8 +116,9 @@ def interned(name: bytes, value: bytes) -> Field:
     if known is not None:
         return known
     field = Field(name, value, INDEXED)
-    if field.size <= _FIELD_SIZE and _interned.size + field.size <= _INTERNED_SIZE:
-        _interned.size += field.size
+    size = field.size
+    if size <= _FIELD_SIZE and _interned.size + size <= _INTERNED_SIZE:
+        _interned.size += size
         of_name[value] = field
     else:
         _interned.add(field)

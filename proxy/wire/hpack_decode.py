@@ -10,17 +10,11 @@ from mypy_extensions import i64
 
 from proxy.wire.h2_block import RESPONSE, Block
 from proxy.wire.h2_errors import H2Error, h2_error
-from proxy.wire.h2_field import LITERAL, NEVER, STATIC_FIELDS, Field, interned
+from proxy.wire.h2_field import Field
 from proxy.wire.h2_names import PATH
-from proxy.wire.hpack_huffman import decode as decode_huffman
+from proxy.wire.hpack_course import Course, all_in
+from proxy.wire.hpack_fields import FieldReader
 from proxy.wire.hpack_huffman import decode_new
-
-TABLE_SIZE: Final = 4096  # bytes: what we offer, and never change
-
-_FIRST_DYNAMIC: Final = 62
-_INDEX: Final = 128  # from this byte on a field is an index and no more (RFC 7541, section 6.1):
-_STATIC: Final = _INDEX + 1  # of the static table,
-_DYNAMIC: Final = _INDEX + _FIRST_DYNAMIC  # of the dynamic one; 128 is none, 255 begins a longer one
 
 # What is remembered of one connection: blocks, their bytes encoded and decoded in all, and in one of them.
 _KEPT: Final = 1024
@@ -30,11 +24,6 @@ _BLOCK_SIZE: Final = 8192
 # Bytes, when decoded, of the smallest block that is taken for a bomb.
 _BOMB: Final = 262144
 _CHUNK: Final = 512  # bytes of a block that are decoded before its size is looked at again
-_LONG_INTEGER: Final = 28  # bits: no length or index that is longer is good for anything
-
-
-def _wrong(text: str) -> H2Error:
-    return h2_error("bad_compression", text)
 
 
 # So many blocks of which only the path changes are known at once, and so many are made in vain at most.
@@ -58,7 +47,7 @@ class _Alike:
         self.writing: i64 = writing  # of the path's field
 
 
-class Decoder:
+class Decoder(FieldReader):
     """The decoding half of one connection.
 
     ``rules``: how blocks are judged (h2_block).  ``list_size``: bytes of the largest list of fields that is
@@ -67,6 +56,7 @@ class Decoder:
     """
 
     def __init__(self, rules: int, list_size: int, most_fields: int = 1 << 20) -> None:
+        super().__init__()
         self.blocks: dict[bytes, Block] = {}  # those that are remembered
         self._blocks_size: i64 = 0
         self._rules: int = rules
@@ -74,19 +64,10 @@ class Decoder:
         self._most_fields: i64 = most_fields
         # What is too large is read to its end, for the table's sake; no honest block is so much too large.
         self._bomb: i64 = max(4 * list_size, _BOMB)
-        self._table: list[Field] = []  # oldest first; those before _first are gone
-        self._first: i64 = 0
-        self._size: i64 = 0
-        self._limit: i64 = TABLE_SIZE
-        self._at: i64 = 0
-        self._stable: bool = True  # the block being decoded leaves the table alone
         self._last: Block | None = None  # of requests: the next one may be alike
-        # the literal that is the path of the block being decoded: where its string begins and ends
-        self._path_at: i64 = 0
-        self._path_end: i64 = 0
-        self._path_writing: i64 = LITERAL
         self._alikes: list[_Alike] = []
         self._tries: i64 = _TRIES
+        self._course: Course | None = None  # of the block before
 
     def decode(self, coded: bytes) -> Block:
         """Decode a whole block; raises H2Error, after which the connection cannot go on."""
@@ -101,28 +82,34 @@ class Decoder:
 
     def _decode(self, coded: bytes) -> Block:
         """Decode a block field by field."""
-        self._path_at = 0
-        self._at = 0
-        self._stable = True
         size: i64 = len(coded)
-        if size and coded[0] & 0xE0 == 0x20:
-            self._size_updates(coded, size)
-            self._stable = False
+        inserted = self._inserted
+        self._begin(coded, size)
+        course = self._course if self._stable and size <= _BLOCK_SIZE else None
         fields: list[Field] = []
-        while self._at < size:
-            if fields and _size_of(fields) > self._bomb:
-                raise _bomb()
-            self._read_on(coded, min(size, self._at + _CHUNK), fields)
-        block = self._block_of(fields)
+        if course is None or not self._follow(course, coded, fields):
+            while self._at < size:
+                if fields and _size_of(fields) > self._bomb:
+                    raise _bomb()
+                self._read_on(coded, min(size, self._at + _CHUNK), fields)
+            self._course = course = None
+        block = self._block_of(fields, course)
+        if course is None and size <= _BLOCK_SIZE and not self._resized:
+            self._course = self._course_of(coded, block, inserted)
         self._remember(coded, block, self._stable)
         if self._path_at and self._stable:
             self._expect_more(coded, block)
         return block
 
-    def _block_of(self, fields: list[Field]) -> Block:
+    def _block_of(self, fields: list[Field], course: Course | None) -> Block:
         """Make a block of fields; most are but for few fields like one that came before."""
         last = self._last
-        block = None if last is None else last.alike(fields)
+        block: Block | None = None
+        if last is not None:
+            if course is not None and course.base is last:
+                block = last.but_for(fields, course.places)
+            else:
+                block = last.alike(fields)
         if block is None:
             block = Block(fields, self._rules)
             if self._rules != RESPONSE:
@@ -131,31 +118,15 @@ class Decoder:
             block = self._too_much(block)
         return block
 
-    def _read_on(self, coded: bytes, stop: i64, fields: list[Field]) -> None:
-        """Read the fields that begin before ``stop``."""
-        table = self._table
-        at = self._at
-        # where in the table the field of a byte is, but for the byte; and the oldest that is there
-        past: i64 = len(table) + _FIRST_DYNAMIC + _INDEX - 1
-        oldest = self._first
-        while at < stop:
-            first: i64 = coded[at]
-            if first >= _DYNAMIC and first != 255:
-                at += 1
-                place = past - first
-                fields.append(table[place] if place >= oldest else self._entry(first - _INDEX))
-            elif first <= _INDEX or first == 255:
-                self._at = at
-                fields.append(self._other(coded, first))
-                at = self._at
-                if first & 192 == 64:
-                    self._stable = False
-                    past = len(table) + _FIRST_DYNAMIC + _INDEX - 1
-                    oldest = self._first
-            else:
-                at += 1
-                fields.append(STATIC_FIELDS[first - _STATIC])
-        self._at = at
+    def _course_of(self, coded: bytes, block: Block, inserted: i64) -> Course | None:
+        """Note how a block was written, for the next one."""
+        if block.size > _BLOCK_SIZE:
+            return None
+        course = Course(coded, block.fields, self._others, inserted)
+        last = self._last
+        if last is block or (last is block.like and all_in(block.places, course.places)):
+            course.base = last
+        return course
 
     def _too_much(self, block: Block) -> Block:
         """Judge a block that is too large, or may have too many fields; gives what is kept of it."""
@@ -231,130 +202,6 @@ class Decoder:
                 self._blocks_size = 0
             self._blocks_size += size
             self.blocks[coded] = block
-
-    def _entry(self, index: i64) -> Field:
-        """Give the field at an index of both tables (RFC 7541, section 2.3.3)."""
-        if index < _FIRST_DYNAMIC:
-            if index == 0:
-                raise _wrong("index 0")
-            return STATIC_FIELDS[index - 1]
-        at: i64 = len(self._table) - (index - _FIRST_DYNAMIC + 1)
-        if at < self._first:
-            raise _beyond()
-        return self._table[at]
-
-    def _other(self, coded: bytes, first: i64) -> Field:
-        """Read a field that is more than one byte (RFC 7541, section 6)."""
-        if first & 128:
-            return self._entry(self._integer(coded, 127))
-        if first & 64:
-            return self._indexed_literal(coded)
-        if first & 32:
-            raise _wrong("a change of the table's size after a field")
-        return self._literal(coded, 15, NEVER if first & 16 else LITERAL)
-
-    def _indexed_literal(self, coded: bytes) -> Field:
-        """Read a literal and put it into the table (RFC 7541, sections 4.4 and 6.2.1)."""
-        index: i64 = coded[self._at] & 63
-        if index == 63:
-            index = self._integer(coded, 63)
-        else:
-            self._at += 1
-        name = self._entry(index).name if index else self._string(coded)
-        field = interned(name, self._string(coded, False))
-        size = self._size + field.size
-        if size > self._limit:
-            self._evict(max(0, self._limit - field.size))
-            size = self._size + field.size
-        if size <= self._limit:
-            self._table.append(field)
-            self._size = size
-        return field
-
-    def _literal(self, coded: bytes, mask: i64, writing: int) -> Field:
-        index: i64 = coded[self._at] & mask
-        if index == mask:
-            index = self._integer(coded, mask)
-        else:
-            self._at += 1
-        name = self._entry(index).name if index else self._string(coded)
-        at = self._at
-        field = Field(name, self._string(coded), writing)
-        if field.meaning == PATH:
-            self._path_at = at
-            self._path_end = self._at
-            self._path_writing = writing
-        return field
-
-    def _evict(self, limit: i64) -> None:
-        """Drop the oldest entries until the table holds no more than ``limit`` bytes."""
-        while self._size > limit:
-            self._size -= self._table[self._first].size
-            self._first += 1
-        if self._first > 256:
-            del self._table[: self._first]
-            self._first = 0
-
-    def _size_updates(self, coded: bytes, size: i64) -> None:
-        """Read the changes of the table's size that a block may begin with."""
-        while self._at < size and coded[self._at] & 0xE0 == 0x20:
-            limit = self._integer(coded, 31)
-            if limit > TABLE_SIZE:
-                raise _wrong("a table larger than was offered")
-            self._limit = limit
-            self._evict(limit)
-
-    def _integer(self, coded: bytes, mask: i64) -> i64:
-        """Read an integer whose first byte has so many bits of it (RFC 7541, section 5.1)."""
-        at = self._at
-        size: i64 = len(coded)
-        if at >= size:
-            raise _wrong("a block that ends within a field")
-        value: i64 = coded[at] & mask
-        at += 1
-        if value == mask and at < size and coded[at] < 128:
-            value += coded[at]
-            at += 1
-        elif value == mask:
-            shift: i64 = 0
-            while True:
-                if at >= size:
-                    raise _wrong("a block that ends within an integer")
-                byte: i64 = coded[at]
-                at += 1
-                value += (byte & 127) << shift
-                shift += 7
-                if byte < 128:
-                    break
-                if shift > _LONG_INTEGER:
-                    raise _wrong("an integer that is too long")
-        self._at = at
-        return value
-
-    def _string(self, coded: bytes, again: bool = True) -> bytes:
-        """Read a string (RFC 7541, section 5.2); ``again``: the same bytes may well come again."""
-        at = self._at
-        if at >= len(coded):
-            raise _wrong("a block that ends within a field")
-        first: i64 = coded[at]
-        if first & 127 == 127:
-            size = self._integer(coded, 127)
-            at = self._at
-        else:
-            size = first & 127
-            at += 1
-        end: i64 = at + size
-        if end > len(coded):
-            raise _wrong("a string longer than its block")
-        self._at = end
-        text = coded[at:end]
-        if first & 128:
-            return decode_huffman(text) if again else decode_new(text)
-        return text
-
-
-def _beyond() -> H2Error:
-    return _wrong("an index beyond the tables")
 
 
 def _bomb() -> H2Error:

@@ -10,7 +10,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from proxy.wire.h2_block import Block
+from proxy.wire.h2_block import NOWHERE, Block
 from proxy.wire.h2_field import INDEXED, LITERAL, NEVER, Field
 from proxy.wire.h2_names import GUARDED, PATH
 from proxy.wire.hpack_tables import STATIC
@@ -95,11 +95,12 @@ def _literal(name: bytes, value: bytes, first: i64, mask: i64) -> bytes:
 class _Frame:
     """What the fields of a block are encoded to, where that is the same for the next one that is like it."""
 
-    __slots__ = ("before", "behind", "holes", "parts", "path")
+    __slots__ = ("before", "behind", "holes", "parts", "path", "places")
 
     def __init__(self) -> None:
         self.parts: list[bytes] = []
         self.holes: list[int] = []  # the places of the others
+        self.places: list[int] = NOWHERE  # of what may differ: those that were last found to hold all holes
         self.path: int = -1  # the place of a path that alone may change
         self.before: bytes = b""  # all before it
         self.behind: bytes = b""
@@ -184,10 +185,12 @@ class Encoder:
         places = block.places
         if frame.path >= 0 and len(places) == 1 and places[0] == frame.path:
             return frame.before + literal(b":path", block.path) + frame.behind
-        for hole in frame.holes:
-            if hole not in places:
-                del self._frames[base]  # by the next time it may have been filled
-                return b""
+        if frame.places is not places:
+            for hole in frame.holes:
+                if hole not in places:
+                    del self._frames[base]  # by the next time it may have been filled
+                    return b""
+            frame.places = places
         fields = block.fields
         parts = frame.parts.copy()
         for place in places:
