@@ -21,6 +21,7 @@ from rules.snapshot import Plan
 NAME: Final = "dns"  # what ``match.listener`` calls it
 MOST: Final = 1000  # questions under way at once; more are dropped, as an overloaded resolver drops them
 MOST_STREAMS: Final = 200  # TCP connections at once
+TRIES: Final = 10  # ports that the kernel may choose for TCP and have in use for UDP
 IDLE: Final = 10.0  # seconds until a TCP connection without a question is closed (RFC 7766, section 6.2.3)
 
 Reply = Callable[[bytes], None]
@@ -41,11 +42,9 @@ class DnsListener:
     async def start(self, host: str, port: int) -> int:
         """Listen, on one port for both; gives it.  Raises OSError."""
         loop = asyncio.get_running_loop()
-        bound = sockets.bind(host, port)
+        bound, packets = _bind(host, port)
         where = bound.getsockname()
-        packets = socket.socket(bound.family, socket.SOCK_DGRAM)
         try:
-            packets.bind(where)
             self._server = await loop.create_server(lambda: _Stream(self), sock=bound)
         except OSError:
             bound.close()
@@ -136,6 +135,22 @@ class DnsListener:
                 ms=round(chosen.milliseconds, 3),
                 shadow=shadow,
             )
+
+
+def _bind(host: str, port: int) -> tuple[socket.socket, socket.socket]:
+    """Bind one port for TCP and UDP; of port 0 one that is free for both.  Raises OSError."""
+    for left in reversed(range(TRIES)):
+        stream = sockets.bind(host, port)
+        packets = socket.socket(stream.family, socket.SOCK_DGRAM)
+        try:
+            packets.bind(stream.getsockname())
+            break
+        except OSError:
+            stream.close()
+            packets.close()
+            if port or not left:
+                raise
+    return stream, packets
 
 
 class _Shaping:

@@ -36,9 +36,8 @@ class Resolver:
         self.down = False
         self.asked: list[tuple[str, str, str]] = []
         self.shape: Callable[[dns.message.Message], None] | None = None  # the last word on an answer
-        self._stream = _Server((host, port), _Stream)
+        self._stream, self._packets = _servers(host, port)
         self.port = self._stream.server_address[1]
-        self._packets = _Packets((host, self.port), _Packet)
         self._servers = (self._stream, self._packets)
         for server in self._servers:
             server.resolver = self
@@ -106,6 +105,18 @@ class _Server(socketserver.ThreadingTCPServer):
 class _Packets(socketserver.ThreadingUDPServer):
     daemon_threads = True
     resolver: Resolver
+
+
+def _servers(host: str, port: int) -> tuple[_Server, _Packets]:
+    """Listen for TCP and UDP on one port; of port 0 one that is free for both."""
+    while True:
+        stream = _Server((host, port), _Stream)
+        try:
+            return stream, _Packets((host, stream.server_address[1]), _Packet)
+        except OSError:
+            stream.server_close()
+            if port:
+                raise
 
 
 class _Packet(socketserver.BaseRequestHandler):

@@ -17,21 +17,18 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def free_port() -> int:
-    """Find a port that was free a moment ago, for servers that cannot choose one themselves."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """Find a port for servers that cannot choose one themselves, or for none at all.
 
-
-def quiet_port() -> int:
-    """Find a free port below those that the kernel gives away: no other test is given it meanwhile."""
+    It is below those that the kernel gives away: no other test is given it meanwhile.
+    """
     lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    for port in random.SystemRandom().sample(range(10_000, lowest), 50) if lowest > 12_000 else ():
+    choice = random.SystemRandom().sample(range(10_000, lowest), 50) if lowest > 12_000 else []
+    for port in [*choice, 0]:
         with contextlib.suppress(OSError), socket.socket() as sock:
             sock.bind(("127.0.0.1", port))
-            return port
-    return free_port()
+            free: int = sock.getsockname()[1]
+            return free
+    raise AssertionError("no port is free")
 
 
 def listening(port: int) -> bool:

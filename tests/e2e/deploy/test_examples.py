@@ -9,7 +9,7 @@ import pytest
 from tests.support.databases import Postgres
 from tests.support.manifests import DEPLOY
 from tests.support.need import need
-from tests.support.process import quiet_port
+from tests.support.process import free_port
 from tests.support.walkthrough import same, steps, walk
 
 PAGE = "docs/standalone.md"
@@ -21,7 +21,7 @@ def follow(section: str, example: str, folder: Path, ports: dict[str, int]) -> N
     shutil.copytree(DEPLOY / "examples" / example, copy)
     shown = list(steps(PAGE, section))
     assert shown, section
-    printed = walk([command for command, _ in shown], copy, {"9905": quiet_port(), **ports})
+    printed = walk([command for command, _ in shown], copy, {"9905": free_port(), **ports})
     log = copy / "misrule.log"
     seen = [(command, same(output)) for (command, _), output in zip(shown, printed, strict=True)]
     assert seen == [(command, same(output)) for command, output in shown], log.read_text()[-4000:]
@@ -29,12 +29,12 @@ def follow(section: str, example: str, folder: Path, ports: dict[str, int]) -> N
 
 def test_in_front_of_an_http_service(tmp_path: Path) -> None:
     need("curl")
-    ports = {"8080": quiet_port(), "3000": quiet_port()}
+    ports = {"8080": free_port(), "3000": free_port()}
     follow("In front of an HTTP service", "http", tmp_path, ports)
 
 
 def test_in_front_of_a_grpc_service_over_tls(tmp_path: Path) -> None:
-    ports = {"8443": quiet_port(), "50051": quiet_port()}
+    ports = {"8443": free_port(), "50051": free_port()}
     follow("In front of a gRPC service over TLS", "grpc-tls", tmp_path, ports)
 
 
@@ -47,5 +47,5 @@ def postgres() -> Iterator[Postgres]:
 
 
 def test_in_front_of_postgresql(postgres: Postgres, tmp_path: Path) -> None:
-    ports = {"6432": quiet_port(), "5432": postgres.port}
+    ports = {"6432": free_port(), "5432": postgres.port}
     follow("In front of PostgreSQL", "postgres", tmp_path, ports)

@@ -17,7 +17,7 @@ from proxy.cli.run import run
 from proxy.config.options import DrainConfig
 from tests.support.manifests import DEPLOY
 from tests.support.need import need, step_aside
-from tests.support.process import Process, quiet_port
+from tests.support.process import Process, free_port
 from tests.support.upstreams import Upstream
 
 UNIT = DEPLOY / "systemd" / "misrule.service"
@@ -164,7 +164,7 @@ def test_the_compose_file_s_proxy_serves_and_is_healthy(
     """Its command and its health check, with its folders elsewhere: what a container would run."""
     shutil.copytree(COMPOSE / "misrule", tmp_path / "misrule")
     (tmp_path / "admin-token").write_text("a" * 64 + "\n")
-    admin = quiet_port()
+    admin = free_port()
     places = {
         "/etc/misrule": str(tmp_path / "misrule"),
         "/run/secrets": str(tmp_path),

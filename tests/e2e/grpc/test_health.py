@@ -111,8 +111,8 @@ def test_a_server_without_the_health_service_is_taken_as_well(launch: Launch, en
         proxy = _launch(launch, [address])
         _become(proxy, "healthy")
         assert set(_shown(proxy)[0]["checks"]) == {"unimplemented"}
-        (record,) = proxy.records(event="upstream_health")
-        assert record["level"] == "warning"
+        assert proxy.wait_record(event="upstream_health")["level"] == "warning"
+        assert len(proxy.records(event="upstream_health")) == 1
     finally:
         process.stop()
 

@@ -1,5 +1,6 @@
 """Real clients through TLS on both legs: protocols, sessions, names, large bodies, ends."""
 
+import asyncio
 import contextlib
 import hashlib
 import http.client
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from websockets.sync.client import connect
+from websockets.asyncio.client import connect
 from websockets.sync.server import Server, ServerConnection, serve
 
 from tests.e2e.conftest import Launch
@@ -240,20 +241,22 @@ def echo() -> Iterator[str]:
     thread.join()
 
 
-def test_websocket_over_tls(echo: str, launch: Launch, chain: Chain) -> None:
+async def test_websocket_over_tls(echo: str, launch: Launch, chain: Chain) -> None:
+    """With the client of one thread: that of two shares an SSLSocket, which Python 3.11 does not guard."""
     tls = own(chain.pki, NAME)
     proxy = launch(
         config={"listeners": [listener("web", "app", tls)], "upstreams": {"app": {"address": echo}}}
     )
     context = chain.client()
-    address = proxy.address.rpartition(":")
-    with connect(
-        f"wss://{NAME}:{address[2]}/chat",
-        sock=socket.create_connection(("127.0.0.1", int(address[2])), timeout=10),
+    port = int(proxy.address.rpartition(":")[2])
+    async with connect(
+        f"wss://{NAME}:{port}/chat",
+        host="127.0.0.1",
+        port=port,
         ssl=context,
         server_hostname=NAME,
         max_size=None,
     ) as talk:
         for message in ("hello", b"\0\1", filling(1_000_000)):
-            talk.send(message)
-            assert talk.recv(timeout=10) == message
+            await talk.send(message)
+            assert await asyncio.wait_for(talk.recv(), 10) == message

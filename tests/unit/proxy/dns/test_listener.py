@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
+from types import SimpleNamespace
 
 import dns.message
 import dns.rcode
@@ -13,8 +14,10 @@ from proxy.dns import listener
 from proxy.dns.listener import DnsListener
 from proxy.dns.resolvers import Resolvers
 from proxy.metrics.cells import QueryCells
+from proxy.net import sockets
 from tests.support.dns_server import Resolver
 from tests.support.fakes import Stage
+from tests.support.process import free_port
 
 LATE = "  - {name: r, match: {dns: {name: late.test}}, faults: [dns: {delay: 1h, answer: nxdomain}]}"
 
@@ -158,3 +161,27 @@ async def test_a_port_that_is_taken(late: Case) -> None:
         taken.bind(("127.0.0.1", 0))
         with pytest.raises(OSError):
             await late.made.start("127.0.0.1", taken.getsockname()[1])
+
+
+async def test_a_port_that_is_taken_over_udp_is_not_chosen(
+    resolver: Resolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel chooses it for TCP alone."""
+    taken = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    taken.bind(("127.0.0.1", free_port()))
+    chosen = [taken.getsockname()[1]]
+    bind = sockets.bind
+
+    def bind_first(host: str, port: int) -> socket.socket:
+        return bind(host, chosen.pop() if chosen else port)
+
+    monkeypatch.setattr("proxy.dns.listener.sockets", SimpleNamespace(bind=bind_first))
+    case = Case(resolver, LATE)
+    port = await case.made.start("127.0.0.1", 0)
+    case.made.close()
+    for _ in range(3):
+        await asyncio.sleep(0)  # its sockets close in the next turn of the loop
+    with pytest.raises(OSError, match="in use"):
+        await case.made.start("127.0.0.1", taken.getsockname()[1])
+    assert port not in (0, taken.getsockname()[1])
+    taken.close()
