@@ -7,7 +7,16 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from proxy.wire.h2_names import GUARDED, JUDGED, PATH, fault_of, fault_of_value, meaning_of, path_is_valid
+from proxy.wire.h2_names import (
+    GUARDED,
+    JUDGED,
+    KNOWN,
+    PATH,
+    fault_of,
+    fault_of_value,
+    meaning_of,
+    path_is_valid,
+)
 from proxy.wire.hpack_tables import STATIC
 
 # How a field may be written (RFC 7541, sections 6.2 and 7.1).
@@ -18,6 +27,8 @@ NEVER: Final = 2  # it came as never to be indexed: it must stay so
 # Bytes of name and value of all fields that are interned at most, and of one of them.
 _INTERNED_SIZE: Final = 1 << 20
 _FIELD_SIZE: Final = 1024
+# Values of one name: with so many it is one that has a new value each time, as the id of a request.
+_VALUES: Final = 512
 
 
 class Field:
@@ -36,13 +47,14 @@ class Field:
         self.number: i64 = 0  # its index in the static table, 0 where it is not there
         self.seen: i64 = 0  # how often an encoder thought about indexing it
         self.size: i64 = len(name) + len(value) + 32
-        meaning = meaning_of(name)
+        known = KNOWN.get(name)
+        meaning = meaning_of(name) if known is None else known
         self.meaning: i64 = meaning  # bits of h2_names
         self.fault: str = ""
         self.special: bool = False
         if meaning == PATH and path_is_valid(value):  # which is stricter than what holds for all values
             self.special = True
-        elif fault_of_value(value):
+        elif not value.isalnum() and fault_of_value(value):
             self.fault = "bad_field_value"
             self.special = True
         elif meaning != 0 and meaning != GUARDED:
@@ -117,6 +129,8 @@ def interned(name: bytes, value: bytes) -> Field:
         return known
     field = Field(name, value, INDEXED)
     size = field.size
+    if len(of_name) >= _VALUES:
+        return field
     if size <= _FIELD_SIZE and _interned.size + size <= _INTERNED_SIZE:
         _interned.size += size
         of_name[value] = field

@@ -53,7 +53,7 @@ _MEANINGS: Final[dict[bytes, int]] = {
 # The names that were judged before, bounded in number and size.
 _KEPT: Final = 4096
 _KEPT_SIZE: Final = 64
-_names: Final[dict[bytes, int]] = dict(_MEANINGS)
+KNOWN: Final[dict[bytes, int]] = dict(_MEANINGS)
 
 _TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 _NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+").fullmatch
@@ -68,7 +68,7 @@ _NOT_IN_PATHS: Final = bytes(c for c in range(256) if not 33 <= c <= 126 or c ==
 
 def meaning_of(name: bytes) -> int:
     """Say what a name means: 0 for an ordinary one, BAD for one that is not valid."""
-    known = _names.get(name)
+    known = KNOWN.get(name)
     if known is not None:
         return known
     if name[:1] == b":":
@@ -76,17 +76,15 @@ def meaning_of(name: bytes) -> int:
     else:
         found = 0 if _NAME(name) else BAD
     if len(name) <= _KEPT_SIZE:
-        if len(_names) >= _KEPT:
-            _names.clear()
-            _names.update(_MEANINGS)
-        _names[name] = found
+        if len(KNOWN) >= _KEPT:
+            KNOWN.clear()
+            KNOWN.update(_MEANINGS)
+        KNOWN[name] = found
     return found
 
 
 def fault_of_value(value: bytes) -> bool:
     """Whether a value holds what no value may, or begins or ends with white space (section 8.2.1)."""
-    if value.isalnum():
-        return False
     size = len(value)
     return len(value.translate(None, _NOT_IN_VALUES)) != size or len(value.strip(b" \t")) != size
 

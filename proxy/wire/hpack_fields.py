@@ -8,8 +8,8 @@ from proxy.wire.h2_errors import H2Error, h2_error
 from proxy.wire.h2_field import LITERAL, NEVER, STATIC_FIELDS, Field, interned
 from proxy.wire.h2_names import PATH
 from proxy.wire.hpack_course import DYNAMIC, FIRST_DYNAMIC, INDEX, LONG, MOVED_BY, STATIC, Course
+from proxy.wire.hpack_huffman import NATIVE, decode_by_byte, decode_by_nibble
 from proxy.wire.hpack_huffman import decode as decode_huffman
-from proxy.wire.hpack_huffman import decode_new
 
 TABLE_SIZE: Final = 4096  # bytes: what we offer, and never change
 
@@ -146,14 +146,19 @@ class FieldReader:
                 index = self._integer(coded, 63)
                 at = self._at
         self._at = at
-        name = self._entry(index).name if index else self._string(coded)
+        table = self._table
+        place = len(table) + FIRST_DYNAMIC - 1 - index
+        if index >= FIRST_DYNAMIC and place >= self._first:
+            name = table[place].name
+        else:
+            name = self._entry(index).name if index else self._string(coded)
         field = interned(name, self._string(coded, False))
         size = self._size + field.size
         if size > self._limit:
             self._evict(self._limit - field.size)
             size = self._size + field.size
         if size <= self._limit:  # it is not larger than the table
-            self._table.append(field)
+            table.append(field)
             self._inserted += 1
             self._size = size
         return field
@@ -241,7 +246,9 @@ class FieldReader:
         self._at = end
         text = coded[at:end]
         if first & 128:
-            return decode_huffman(text) if again else decode_new(text)
+            if again:
+                return decode_huffman(text)
+            return decode_by_nibble(text) if NATIVE else decode_by_byte(text)
         return text
 
 

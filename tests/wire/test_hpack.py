@@ -286,6 +286,17 @@ def test_interned_fields_are_bounded() -> None:
     assert interned(b"short", b"x") is interned(b"short", b"x")
 
 
+def test_a_name_with_a_new_value_each_time_does_not_fill_the_memory() -> None:
+    from proxy.wire import h2_field
+
+    before = h2_field._interned.size
+    fields = [interned(b"x-request-number", b"%020d" % number) for number in range(5000)]
+    assert h2_field._interned.size - before <= 600 * (32 + 16 + 20)
+    assert interned(b"x-request-number", b"%020d" % 1) is fields[1]
+    assert interned(b"x-request-number", b"%020d" % 4999) is not fields[4999]
+    assert interned(b"x-other", b"1") is interned(b"x-other", b"1")
+
+
 # -- encoding
 
 
