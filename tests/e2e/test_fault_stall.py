@@ -26,7 +26,7 @@ def test_each_client_gives_up(proxy: Proxy, shop: Scripted, client: str) -> None
 @pytest.mark.parametrize("client", CLIENTS)
 def test_each_client_gives_up_in_the_answer(proxy: Proxy, shop: Scripted, client: str) -> None:
     proxy.put(rule("stuck", {"stall": {"after_bytes": "1000B"}}))
-    seen = ask(client, Call(proxy.url + "/bytes/5000", timeout=0.7))
+    seen = ask(client, Call(proxy.url + "/bytes/5000", timeout=1.2))
     assert (seen.status, seen.trouble) == (200, TIMEOUT), seen.native
     assert seen.length == 1000 or client == "requests"
 

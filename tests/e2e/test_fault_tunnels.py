@@ -106,7 +106,7 @@ def test_faults_of_the_handshake(proxy: Proxy, shop: Scripted) -> None:
 @pytest.mark.parametrize("kind", ["reset", "close"])
 def test_on_open_reaches_tunnels(proxy: Proxy, tunnel: Wire, kind: str) -> None:
     proxy.put(rule("end", {kind: {"on": "open"}}))
-    assert tunnel.rest(1.0) == (b"", _END[kind])
+    assert tunnel.rest() == (b"", _END[kind])
 
 
 # Answers without length or chunks

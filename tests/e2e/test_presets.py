@@ -315,9 +315,9 @@ def test_handshake_timeout(stage: Stage) -> None:
 def test_grpc_deadline(stage: Stage, channel: grpc.Channel) -> None:
     stage.rehearse("grpc-deadline")
     begun = time.monotonic()
-    calls = [get(channel).future(b"hello", timeout=0.7) for _ in range(20)]
+    calls = [get(channel).future(b"hello", timeout=2.0) for _ in range(20)]
     codes = [call.code() for call in calls]
-    assert time.monotonic() - begun >= 0.7
+    assert time.monotonic() - begun >= 2.0
     assert set(codes) == {CODES.OK, CODES.DEADLINE_EXCEEDED}
     get(channel)(b"no deadline")
 

@@ -9,7 +9,7 @@ from tests.e2e.conftest import Launch
 from tests.support.proxy import Proxy, Rule, rule
 from tests.support.scripted import Scripted
 from tests.support.wait import eventually, pause
-from tests.support.wire import Wire, get
+from tests.support.wire import OPEN, Wire, get
 
 _FAULTS: dict[str, Rule] = {
     "delay": {"delay": "20ms"},
@@ -22,8 +22,8 @@ _FAULTS: dict[str, Rule] = {
 
 def _ask(proxy: Proxy, *lines: str) -> None:
     with Wire.to(proxy.address) as wire:
-        wire.send(get("/bytes/100", *lines))
-        wire.rest(0.15)
+        wire.send(get("/bytes/100", "connection: close", *lines))
+        assert wire.rest()[1] != OPEN
 
 
 @pytest.mark.parametrize("kind", _FAULTS)

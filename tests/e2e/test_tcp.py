@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -228,8 +229,13 @@ def test_a_client_that_gives_up_on_a_stall_is_noticed(front: Proxy, peer: Peer) 
     front.put(rule("stuck", {"stall": {"at": "response_body"}}, **TCP))
     wire = Wire.to(front.address)
     assert wire.rest(0.2) == (b"", OPEN)
-    (view,) = [one for one in front.admin("GET", "/v1/connections")["connections"] if one["side"] == "client"]
-    assert (view["protocol"], view["held_by"], view["bytes_out"]) == ("tcp", ["stuck"], 0)
+
+    def held() -> list[dict[str, Any]]:
+        views = front.admin("GET", "/v1/connections")["connections"]
+        return [one for one in views if one["side"] == "client" and one.get("held_by") == ["stuck"]]
+
+    (view,) = eventually(held, what="the fault")
+    assert (view["protocol"], view["bytes_out"]) == ("tcp", 0)
     wire.close()
     eventually(lambda: front.metric("misrule_connections_open") == 0, what="the proxy lets go")
     eventually(lambda: peer.ended, what="and the upstream's leg ends")

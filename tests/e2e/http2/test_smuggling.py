@@ -222,8 +222,8 @@ def test_body_behind_a_status_that_has_none(h2_proxy: Proxy, h2_shop: ScriptedH2
     h2_shop.play = play
     with Wire.to(h2_proxy.address) as wire:
         wire.send(get("/"))
-        data, _ = wire.rest(1.0)
-        assert data.startswith((f"HTTP/1.1 {status} ".encode(), b"HTTP/1.1 502 "))
+        assert wire.read_head().status in (int(status), 502)
+        data, _ = wire.rest(0.5)
         assert b"200 OK" not in data
 
 
