@@ -74,10 +74,10 @@ class Peer:
         sock.settimeout(10.0)
         try:
             sock.connect((host, int(port)))
+            return cls(sock, True, settings)
         except OSError:
             sock.close()
             raise
-        return cls(sock, True, settings)
 
     def __enter__(self) -> "Peer":
         return self

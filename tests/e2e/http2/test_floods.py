@@ -134,7 +134,7 @@ def test_a_flood_is_limited_and_harms_nobody_else(attacked: Proxy, upstream_: Up
         grown = attacked.process.memory() - before
     print(f"RSS grew by {grown} KiB; {len(took)} good answers, the slowest in {max(took) * 1000:.1f} ms")
     assert attacked.failures(flood.kind) - counted == ATTACKS
-    assert attacked.records(event="refused", kind=flood.kind)
+    attacked.wait_record(event="refused", kind=flood.kind)
     assert upstream_.most <= STREAMS
     assert {heard.reset for heard in upstream_.held()} <= {CANCEL}
     assert grown < GROWTH
