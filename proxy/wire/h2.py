@@ -17,11 +17,9 @@ stream are in ``h2_streams``, the budgets against abuse in ``h2_guard``.
 A connection that has raised H2Error raises it again: its GOAWAY is there to be taken, nothing else goes on.
 """
 
-import struct
-from typing import Final
-
 from mypy_extensions import i64
 
+from proxy.wire.h2_ahead import decode_ahead
 from proxy.wire.h2_base import CLIENT as CLIENT
 from proxy.wire.h2_base import DATA as DATA
 from proxy.wire.h2_base import END as END
@@ -37,6 +35,7 @@ from proxy.wire.h2_base import STREAMS as STREAMS
 from proxy.wire.h2_base import TRAILERS as TRAILERS
 from proxy.wire.h2_base import WRITABLE as WRITABLE
 from proxy.wire.h2_base import H2Settings as H2Settings
+from proxy.wire.h2_block import Block
 from proxy.wire.h2_errors import CANCEL, H2Error
 from proxy.wire.h2_frames import (
     ACK,
@@ -45,13 +44,17 @@ from proxy.wire.h2_frames import (
     END_STREAM,
     FRAME_HEAD,
     HEADERS,
+    LARGEST,
     NATIVE,
     PADDED,
     PREFACE,
     SETTINGS,
     SMALLEST_MAX_FRAME,
+    UNPACK,
+    UNUSUAL,
     WINDOW_UPDATE,
     WITH_PRIORITY,
+    word,
 )
 from proxy.wire.h2_frames import DATA as DATA_FRAME
 from proxy.wire.h2_guard import MOST_BLOCK, MOST_CONTINUATIONS
@@ -67,11 +70,6 @@ from proxy.wire.h2_streams import (
     Stream,
 )
 
-_UNPACK: Final = struct.Struct(">LBL").unpack_from
-_UNPACK_WORD: Final = struct.Struct(">L").unpack_from
-_LARGEST: Final = SMALLEST_MAX_FRAME << 8 | 255  # the first word of a frame: its length and its kind
-_UNUSUAL: Final = END_HEADERS | PADDED | WITH_PRIORITY  # of a header block: all but END_HEADERS is rare
-
 
 class H2Connection(H2Messages):
     """One HTTP/2 connection.  ``now`` is any clock's time in seconds that does not go back."""
@@ -84,6 +82,7 @@ class H2Connection(H2Messages):
         self._settled: bool = False  # the peer's SETTINGS came
         self._plain: bool = False  # they did, and no header block goes on: any frame may come
         self._ended: bool = False
+        self._ahead: list[Block | H2Error] = []  # the blocks of frames to come, the next one last
         # a header block that goes on in CONTINUATION
         self._block_sid: i64 = 0
         self._block_flags: i64 = 0
@@ -127,12 +126,12 @@ class H2Connection(H2Messages):
             size: i64 = len(data)
             while size - at >= FRAME_HEAD:
                 if NATIVE:
-                    first: i64 = _word(data, at)
+                    first: i64 = word(data, at)
                     flags: i64 = data[at + 4]
-                    sid: i64 = _word(data, at + 5)
+                    sid: i64 = word(data, at + 5)
                 else:
-                    first, flags, sid = _UNPACK(data, at)
-                if first > _LARGEST:
+                    first, flags, sid = UNPACK(data, at)
+                if first > LARGEST:
                     raise self._error("frame_too_large", "a frame of more than 16384 bytes")
                 start: i64 = at + FRAME_HEAD
                 at = start + (first >> 8)
@@ -143,20 +142,23 @@ class H2Connection(H2Messages):
                 sid &= 0x7FFFFFFF
                 if kind == DATA_FRAME and sid and not flags & PADDED and self._plain:
                     event = self._on_data(sid, data[start:at], at - start, flags & END_STREAM != 0)
-                elif kind == HEADERS and sid and flags & _UNUSUAL == END_HEADERS and self._plain:
-                    event = self._on_block(sid, data[start:at], flags & END_STREAM != 0, False)
+                elif kind == HEADERS and sid and flags & UNUSUAL == END_HEADERS and self._plain:
+                    known = None if self._ahead else self._decoder.blocks.get(data[start:at])
+                    ends = flags & END_STREAM != 0
+                    event = self._on_block(sid, known or self._decode(data[start:at]), ends, False)
                 else:
                     event = self._on_frame(data, start, at, kind, flags, sid)
                 if event != NEED:
                     return event
             return self._starved()
         except H2Error as error:
-            if self._failed is None:
-                self._fail(error)
+            self._fail(error)
             raise
 
     def _fail(self, error: H2Error) -> None:
         """Note the error that ends the connection: from now on there is nothing else to read."""
+        if self._failed is not None:
+            return
         self._failed = error
         self._plain = self._pending = False
         self.goaway(-1, error.code, error.text.encode("ascii", "replace"))
@@ -234,7 +236,7 @@ class H2Connection(H2Messages):
         if kind == WINDOW_UPDATE:
             if end - start != 4:
                 raise self._error("bad_frame_size", "WINDOW_UPDATE that is not of 4 bytes")
-            return self._on_window_update(sid, _word(data, start))
+            return self._on_window_update(sid, word(data, start))
         if kind == CONTINUATION:
             raise self._error("bad_continuation", "CONTINUATION of nothing")
         return self._on_other(kind, flags, sid, data[start:end])
@@ -314,6 +316,18 @@ class H2Connection(H2Messages):
 
     # -- header blocks
 
+    def _decode(self, coded: bytes) -> Block:
+        """Decode the block of a plain frame, and those that were read behind it; or that was done before."""
+        ahead = self._ahead
+        if not ahead:
+            block = self._decoder.decode(coded)
+            self._ahead = decode_ahead(self._decoder, self._data, self._at)
+            return block
+        found = ahead.pop()
+        if isinstance(found, H2Error):
+            raise found
+        return found
+
     def _on_headers(self, data: bytes, start: i64, end: i64, flags: i64, sid: i64) -> int:
         """RFC 9113, section 6.2."""
         if sid == 0:
@@ -325,11 +339,11 @@ class H2Connection(H2Messages):
         if flags & WITH_PRIORITY:
             if end - start < 5:
                 raise self._error("bad_frame_size", "HEADERS without the priority that it announces")
-            itself = _word(data, start) & 0x7FFFFFFF == sid
+            itself = word(data, start) & 0x7FFFFFFF == sid
             start += 5
         fragment = data[start:end]
         if flags & END_HEADERS:
-            return self._on_block(sid, fragment, flags & END_STREAM != 0, itself)
+            return self._on_block(sid, self._decoder.decode(fragment), flags & END_STREAM != 0, itself)
         self._plain = False
         self._block_sid = sid
         self._block_flags = flags
@@ -357,15 +371,5 @@ class H2Connection(H2Messages):
         self._block_sid = 0
         self._block_parts = []
         self._block_size = 0
-        return self._on_block(sid, coded, self._block_flags & END_STREAM != 0, self._block_self)
-
-
-def _word(data: bytes, at: i64) -> i64:
-    """Read 32 bits."""
-    if NATIVE:
-        first: i64 = data[at]
-        second: i64 = data[at + 1]
-        third: i64 = data[at + 2]
-        return (first << 24) | (second << 16) | (third << 8) | data[at + 3]
-    value: i64 = _UNPACK_WORD(data, at)[0]
-    return value
+        block = self._decoder.decode(coded)
+        return self._on_block(sid, block, self._block_flags & END_STREAM != 0, self._block_self)

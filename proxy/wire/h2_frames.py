@@ -55,6 +55,11 @@ LAST_STREAM_ID: Final = 0x7FFFFFFF
 SMALLEST_MAX_FRAME: Final = 16384
 LARGEST_MAX_FRAME: Final = 0xFFFFFF
 
+UNPACK: Final = struct.Struct(">LBL").unpack_from  # length and kind, flags, stream id
+LARGEST: Final = SMALLEST_MAX_FRAME << 8 | 255  # the first word of a frame, at most
+UNUSUAL: Final = END_HEADERS | PADDED | WITH_PRIORITY  # of a header block: all but END_HEADERS is rare
+_UNPACK_WORD: Final = struct.Struct(">L").unpack_from
+
 # A piece from this size on is passed on as it is; a smaller one is cheaper copied than written alone.
 _LARGE: Final = 4096
 # Bytes that are joined to one write at most; what is more goes out as a list.
@@ -151,3 +156,14 @@ class Output:
             self._buffer = BytesWriter()
         else:
             self._buffer.truncate(0)
+
+
+def word(data: bytes, at: i64) -> i64:
+    """Read 32 bits."""
+    if NATIVE:
+        first: i64 = data[at]
+        second: i64 = data[at + 1]
+        third: i64 = data[at + 2]
+        return (first << 24) | (second << 16) | (third << 8) | data[at + 3]
+    value: i64 = _UNPACK_WORD(data, at)[0]
+    return value

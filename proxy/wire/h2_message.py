@@ -36,13 +36,11 @@ class H2Messages(H2Control):
         if stream.send_ended:
             self._close(stream)
 
-    def _on_block(self, sid: i64, coded: bytes, ends: bool, itself: bool) -> int:
-        """Take in a whole header block.  It is decoded whatever becomes of it: the tables must agree.
+    def _on_block(self, sid: i64, block: Block, ends: bool, itself: bool) -> int:
+        """Take in a header block.  It was decoded whatever becomes of it: the tables must agree.
 
         ``itself``: its priority makes the stream depend on itself.
         """
-        decoder = self._decoder
-        block = decoder.blocks.get(coded) or decoder.decode(coded)
         stream = self.streams.get(sid)
         if stream is None:
             if self.role == SERVER and sid > self.last_sid and sid & 1 and sid <= self._accepted_to:
