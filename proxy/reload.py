@@ -130,10 +130,8 @@ class Reloader:
         try:
             await self._check(asked)
         except Exception as error:
-            self._seen, self._digest = (
-                None,
-                b"",
-            )  # the next look reads anew: it may have been a want of memory
+            self._seen = None  # the next look reads anew: it may have been a want of memory
+            self._digest = b""
             self._changes.reloads.files_bad([f"internal error: {error!r}"])
             self._log.event("error", "reload_failed", message=f"internal error: {error!r}")
 

@@ -4,7 +4,8 @@
 
 Both must accept the same frames and see the same in them: heads, content, trailers, ends, resets.  An input
 that only one of them refuses is a disagreement, unless it is among those that are explained below.
-An exception other than H2Error that leaves our codec is a bug whatever the input.
+An exception other than H2Error that leaves our codec is a bug whatever the input.  In what pieces an input
+comes must not matter either: ours is given it as a whole, too (and decodes blocks before their turn then).
 """
 
 import argparse
@@ -181,6 +182,19 @@ def check(role: int, data: list[bytes]) -> str:
     return "accepted"
 
 
+def check_at_once(role: int, data: list[bytes]) -> None:
+    """Give ours an input in pieces and as a whole; raises Disagreement."""
+    single, whole = Ours(role).drive, Ours(role).drive
+    wanted: list[Event] = []
+    for piece in data:
+        wanted += single.feed(piece)
+        if single.error is not None:
+            break
+    seen = whole.feed(b"".join(data))
+    if seen != wanted:
+        raise Disagreement(f"at once: {seen}, in pieces: {wanted}")
+
+
 def run(count: int, seed: int, verbose: bool = False) -> dict[str, int]:
     """Check so many inputs; gives how they ended; raises Disagreement with what is needed to see it again."""
     ends: dict[str, int] = {}
@@ -191,6 +205,7 @@ def run(count: int, seed: int, verbose: bool = False) -> dict[str, int]:
         data = pieces(random, role == SERVER)
         try:
             end = check(role, data)
+            check_at_once(role, data)
         except Exception as error:
             note = f"seed {seed} number {number} role {role}: {[piece.hex() for piece in data]}"
             raise Disagreement(f"{type(error).__name__}: {error}; {note}") from error
