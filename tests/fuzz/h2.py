@@ -61,6 +61,9 @@ THEIRS_ALONE: Explanations = [
 ]
 
 
+_CLOSED = "in state ConnectionState.CLOSED"  # the library's word for whatever comes after GOAWAY
+
+
 class Disagreement(AssertionError):
     """Both sides see different things in the same input."""
 
@@ -171,6 +174,8 @@ def check(role: int, data: list[bytes]) -> str:
         seen, wanted = ours.feed(piece), theirs.feed(piece)
         if ours.why and theirs.why:
             return "refused by both"
+        if ("goaway",) in seen and theirs.why.endswith(_CLOSED):
+            return "goaway"  # and the piece goes on behind it
         if ours.why or theirs.why:
             if explained(ours.why, theirs.why, piece):
                 return f"explained: {ours.why or theirs.why}"
