@@ -85,7 +85,8 @@ class Decoder(FieldReader):
         size: i64 = len(coded)
         inserted = self._inserted
         self._begin(coded, size)
-        course = self._course if self._stable and size <= _BLOCK_SIZE else None
+        regular = self._stable and size <= _BLOCK_SIZE
+        course = self._course if regular else None
         fields: list[Field] = []
         if course is None or not self._follow(course, coded, fields):
             while self._at < size:
@@ -94,8 +95,9 @@ class Decoder(FieldReader):
                 self._read_on(coded, min(size, self._at + _CHUNK), fields)
             self._course = course = None
         block = self._block_of(fields, course)
-        if course is None and size <= _BLOCK_SIZE and not self._resized:
-            self._course = self._course_of(coded, block, inserted)
+        if course is None and regular:
+            whole = block.fields is fields  # else the block was cut, and its bytes say more than it
+            self._course = self._course_of(coded, block, inserted) if whole else None
         self._remember(coded, block, self._stable)
         if self._path_at and self._stable:
             self._expect_more(coded, block)

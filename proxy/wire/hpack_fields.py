@@ -28,7 +28,6 @@ class FieldReader:
         # of the block being read:
         self._at: i64 = 0
         self._stable: bool = True  # it leaves the table alone
-        self._resized: bool = False  # it changes the table's size
         self._others: list[tuple[int, int, int]] = []  # its fields that are more than one byte, see Course
         # the literal that is its path: where its string begins and ends
         self._path_at: i64 = 0
@@ -40,9 +39,8 @@ class FieldReader:
         self._at = 0
         self._path_at = 0
         self._others = []
-        self._resized = size > 0 and coded[0] & 0xE0 == 0x20
-        self._stable = not self._resized
-        if self._resized:
+        self._stable = size == 0 or coded[0] & 0xE0 != 0x20
+        if not self._stable:
             self._size_updates(coded, size)
 
     def _follow(self, course: Course, coded: bytes, fields: list[Field]) -> bool:

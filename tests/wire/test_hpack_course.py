@@ -176,3 +176,17 @@ def test_a_block_that_ends_within_a_field(cut: int) -> None:
     assert len(first) == 8
     whole = b"\xc0\xbf" + literal(b"t", b"y") + b"\xc1"
     both(opening, first, whole[:cut])
+
+
+def test_a_block_that_was_cut_is_no_course_for_the_next() -> None:
+    """Of a block beyond the limit the first fields alone are kept, but all of its bytes were read."""
+    ours = Decoder(REQUEST, 330)
+    ours.decode(b"".join([literal(b"x-%d" % number, b"v" * 60) for number in range(6)]))
+    long = b"\xc3\xc2\xc1\xc0\xbf\xbe"
+    for number in range(3):  # indices move by one each time
+        moved = bytes([byte + number for byte in long])
+        block = ours.decode(moved + literal(b"own", b"%d" % number))
+        assert block.error == "head_too_large"
+        assert [field.name for field in block.fields] == [b"x-0", b"x-1", b"x-2"]
+    short = bytes([byte + 3 for byte in long[:2]])
+    assert [field.name for field in ours.decode(short).fields] == [b"x-0", b"x-1"]
