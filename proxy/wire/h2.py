@@ -62,7 +62,6 @@ from proxy.wire.h2_message import H2Messages
 from proxy.wire.h2_streams import (
     BODY,
     CLOSED_ERROR,
-    ENDED,
     ENDED_ERROR,
     IDLE_ERROR,
     ON_DATA,
@@ -143,9 +142,9 @@ class H2Connection(H2Messages):
                 if kind == DATA_FRAME and sid and not flags & PADDED and self._plain:
                     event = self._on_data(sid, data[start:at], at - start, flags & END_STREAM != 0)
                 elif kind == HEADERS and sid and flags & UNUSUAL == END_HEADERS and self._plain:
-                    known = None if self._ahead else self._decoder.blocks.get(data[start:at])
-                    ends = flags & END_STREAM != 0
-                    event = self._on_block(sid, known or self._decode(data[start:at]), ends, False)
+                    coded = data[start:at]
+                    known = None if self._ahead else self._decoder.blocks.get(coded)
+                    event = self._on_block(sid, known or self._decode(coded), flags & END_STREAM != 0, False)
                 else:
                     event = self._on_frame(data, start, at, kind, flags, sid)
                 if event != NEED:
@@ -280,10 +279,7 @@ class H2Connection(H2Messages):
             return self._stream_error(stream, "length_mismatch")
         self.stream = stream
         if ends:
-            stream.recv_ended = True
-            stream.state = ENDED
-            if stream.send_ended:
-                self._close(stream)
+            self._end_receiving(stream)
         if size == 0:
             return self._on_empty(stream, flow, ends)
         self.guard.useful += 1

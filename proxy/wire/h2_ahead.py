@@ -17,8 +17,6 @@ from proxy.wire.h2_frames import (
     FRAME_HEAD,
     HEADERS,
     LARGEST,
-    NATIVE,
-    UNPACK,
     UNUSUAL,
     word,
 )
@@ -35,12 +33,7 @@ def decode_ahead(decoder: Decoder, data: bytes, at: i64) -> list[Block | H2Error
     found: list[Block | H2Error] = []
     size: i64 = len(data)
     while size - at >= FRAME_HEAD and len(found) < _MOST:
-        if NATIVE:
-            first: i64 = word(data, at)
-            flags: i64 = data[at + 4]
-            sid: i64 = word(data, at + 5)
-        else:
-            first, flags, sid = UNPACK(data, at)
+        first: i64 = word(data, at)
         start: i64 = at + FRAME_HEAD
         at = start + (first >> 8)
         kind: i64 = first & 255
@@ -48,7 +41,7 @@ def decode_ahead(decoder: Decoder, data: bytes, at: i64) -> list[Block | H2Error
             break
         if kind != HEADERS:
             continue
-        if sid & 0x7FFFFFFF == 0 or flags & UNUSUAL != END_HEADERS:
+        if word(data, start - 4) & 0x7FFFFFFF == 0 or data[start - 5] & UNUSUAL != END_HEADERS:
             break
         try:
             found.append(decoder.decode(data[start:at]))

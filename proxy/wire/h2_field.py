@@ -10,7 +10,6 @@ from mypy_extensions import i64
 from proxy.wire.h2_names import (
     GUARDED,
     JUDGED,
-    KNOWN,
     PATH,
     fault_of,
     fault_of_value,
@@ -47,14 +46,13 @@ class Field:
         self.number: i64 = 0  # its index in the static table, 0 where it is not there
         self.seen: i64 = 0  # how often an encoder thought about indexing it
         self.size: i64 = len(name) + len(value) + 32
-        known = KNOWN.get(name)
-        meaning = meaning_of(name) if known is None else known
+        meaning = meaning_of(name)
         self.meaning: i64 = meaning  # bits of h2_names
         self.fault: str = ""
         self.special: bool = False
         if meaning == PATH and path_is_valid(value):  # which is stricter than what holds for all values
             self.special = True
-        elif not value.isalnum() and fault_of_value(value):
+        elif fault_of_value(value):
             self.fault = "bad_field_value"
             self.special = True
         elif meaning != 0 and meaning != GUARDED:

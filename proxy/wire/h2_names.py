@@ -16,7 +16,7 @@ SCHEME: Final = 4
 AUTHORITY: Final = 8
 STATUS: Final = 16
 PROTOCOL: Final = 32
-UNKNOWN: Final = 64  # a pseudo-header that nobody knows
+UN_names: Final = 64  # a pseudo-header that nobody knows
 PSEUDO: Final = 127
 FORBIDDEN: Final = 128  # belongs to HTTP/1.1 connections (section 8.2.2)
 TE: Final = 256
@@ -53,7 +53,7 @@ _MEANINGS: Final[dict[bytes, int]] = {
 # The names that were judged before, bounded in number and size.
 _KEPT: Final = 4096
 _KEPT_SIZE: Final = 64
-KNOWN: Final[dict[bytes, int]] = dict(_MEANINGS)
+_names: Final[dict[bytes, int]] = dict(_MEANINGS)
 
 _TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 _NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+").fullmatch
@@ -68,23 +68,25 @@ _NOT_IN_PATHS: Final = bytes(c for c in range(256) if not 33 <= c <= 126 or c ==
 
 def meaning_of(name: bytes) -> int:
     """Say what a name means: 0 for an ordinary one, BAD for one that is not valid."""
-    known = KNOWN.get(name)
+    known = _names.get(name)
     if known is not None:
         return known
     if name[:1] == b":":
-        found = UNKNOWN
+        found = UN_names
     else:
         found = 0 if _NAME(name) else BAD
     if len(name) <= _KEPT_SIZE:
-        if len(KNOWN) >= _KEPT:
-            KNOWN.clear()
-            KNOWN.update(_MEANINGS)
-        KNOWN[name] = found
+        if len(_names) >= _KEPT:
+            _names.clear()
+            _names.update(_MEANINGS)
+        _names[name] = found
     return found
 
 
 def fault_of_value(value: bytes) -> bool:
     """Whether a value holds what no value may, or begins or ends with white space (section 8.2.1)."""
+    if value.isalnum():
+        return False
     size = len(value)
     return len(value.translate(None, _NOT_IN_VALUES)) != size or len(value.strip(b" \t")) != size
 

@@ -73,11 +73,3 @@ class Course:
             self.places.append(behind)
             at, place, inserted = end, behind + 1, so_many
         self.runs.append(Run(coded[at:], fields[place:], inserted))
-
-
-def all_in(some: list[int], all_of_them: list[int]) -> bool:
-    """Whether these places are among those."""
-    for place in some:
-        if place not in all_of_them:
-            return False
-    return True

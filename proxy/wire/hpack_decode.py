@@ -12,7 +12,7 @@ from proxy.wire.h2_block import RESPONSE, Block
 from proxy.wire.h2_errors import H2Error, h2_error
 from proxy.wire.h2_field import Field
 from proxy.wire.h2_names import PATH
-from proxy.wire.hpack_course import Course, all_in
+from proxy.wire.hpack_course import Course
 from proxy.wire.hpack_fields import FieldReader
 from proxy.wire.hpack_huffman import decode_new
 
@@ -126,7 +126,7 @@ class Decoder(FieldReader):
             return None
         course = Course(coded, block.fields, self._others, inserted)
         last = self._last
-        if last is block or (last is block.like and all_in(block.places, course.places)):
+        if last is block or (last is block.like and set(block.places).issubset(course.places)):
             course.base = last
         return course
 

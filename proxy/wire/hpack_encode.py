@@ -197,13 +197,9 @@ class Encoder:
             field = fields[place]
             coded = self._known.get(field)
             if coded is None:
-                if field.writing == INDEXED and not field.seen and not field.number:
-                    field.seen = 1
-                    coded = literal(field.name, field.value)
-                else:
-                    coded = self._literal_now(field)
-                    if not coded:
-                        return b""
+                coded = self._literal_now(field)
+                if not coded:
+                    return b""
             parts[place] = coded
         return b"".join(parts)
 

@@ -8,8 +8,8 @@ from proxy.wire.h2_errors import H2Error, h2_error
 from proxy.wire.h2_field import LITERAL, NEVER, STATIC_FIELDS, Field, interned
 from proxy.wire.h2_names import PATH
 from proxy.wire.hpack_course import DYNAMIC, FIRST_DYNAMIC, INDEX, LONG, MOVED_BY, STATIC, Course
-from proxy.wire.hpack_huffman import NATIVE, decode_by_byte, decode_by_nibble
 from proxy.wire.hpack_huffman import decode as decode_huffman
+from proxy.wire.hpack_huffman import decode_new
 
 TABLE_SIZE: Final = 4096  # bytes: what we offer, and never change
 
@@ -69,15 +69,11 @@ class FieldReader:
                 break
             first: i64 = coded[at]
             self._at = at
-            if first & 192 == 64:
-                fields.append(self._indexed_literal(coded))
+            fields.append(self._other(coded, first))
+            if first < STATIC or first == LONG:
                 self._others.append((at, self._at, self._inserted))
             else:
-                fields.append(self._other(coded, first))
-                if first < STATIC or first == LONG:
-                    self._others.append((at, self._at, self._inserted))
-                else:
-                    better = True
+                better = True
             at = self._at
         self._at = at
         return left == 0 and at == size and not better
@@ -132,31 +128,19 @@ class FieldReader:
     def _indexed_literal(self, coded: bytes) -> Field:
         """Read a literal and put it into the table (RFC 7541, sections 4.4 and 6.2.1)."""
         self._stable = False
-        at = self._at
-        size: i64 = len(coded)
-        index: i64 = coded[at] & 63
-        at += 1
+        index: i64 = coded[self._at] & 63
         if index == 63:
-            if at < size and coded[at] < 128:  # in two bytes, as that of a field put in not long ago
-                index += coded[at]
-                at += 1
-            else:
-                index = self._integer(coded, 63)
-                at = self._at
-        self._at = at
-        table = self._table
-        place = len(table) + FIRST_DYNAMIC - 1 - index
-        if index >= FIRST_DYNAMIC and place >= self._first:
-            name = table[place].name
+            index = self._integer(coded, 63)
         else:
-            name = self._entry(index).name if index else self._string(coded)
+            self._at += 1
+        name = self._entry(index).name if index else self._string(coded)
         field = interned(name, self._string(coded, False))
         size = self._size + field.size
         if size > self._limit:
             self._evict(self._limit - field.size)
             size = self._size + field.size
         if size <= self._limit:  # it is not larger than the table
-            table.append(field)
+            self._table.append(field)
             self._inserted += 1
             self._size = size
         return field
@@ -244,9 +228,7 @@ class FieldReader:
         self._at = end
         text = coded[at:end]
         if first & 128:
-            if again:
-                return decode_huffman(text)
-            return decode_by_nibble(text) if NATIVE else decode_by_byte(text)
+            return decode_huffman(text) if again else decode_new(text)
         return text
 
 

@@ -1,6 +1,7 @@
 """What is known of a name, for how long, and what then; on a clock that stands still."""
 
 import asyncio
+import contextlib
 import json
 import socket
 import time
@@ -68,26 +69,29 @@ class Case:
         return [json.loads(line)["event"] for line in self.lines.text.splitlines()]
 
 
-@pytest_asyncio.fixture
-async def case(resolver: Resolver, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Case]:
-    """It waits long for answers that do come, however busy the machine is."""
-    monkeypatch.setattr(lookups, "TIMEOUT", 10.0)
+@contextlib.asynccontextmanager
+async def waiting(resolver: Resolver, monkeypatch: pytest.MonkeyPatch, timeout: float) -> AsyncIterator[Case]:
+    """Ask once, and wait so many seconds."""
+    monkeypatch.setattr(lookups, "TIMEOUT", timeout)
     monkeypatch.setattr(lookups, "TRIES", 1)
     made = Case(resolver)
     yield made
     await made.lookups.close()
     made.log.close()
+
+
+@pytest_asyncio.fixture
+async def case(resolver: Resolver, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Case]:
+    """It waits long for answers that do come, however busy the machine is."""
+    async with waiting(resolver, monkeypatch, 10.0) as made:
+        yield made
 
 
 @pytest_asyncio.fixture
 async def hasty(resolver: Resolver, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Case]:
     """It waits no longer than a busy machine may take, for answers that do not come."""
-    monkeypatch.setattr(lookups, "TIMEOUT", 0.5)
-    monkeypatch.setattr(lookups, "TRIES", 1)
-    made = Case(resolver)
-    yield made
-    await made.lookups.close()
-    made.log.close()
+    async with waiting(resolver, monkeypatch, 0.5) as made:
+        yield made
 
 
 async def test_a_name_is_asked_for_once_in_its_ttl(case: Case, resolver: Resolver) -> None:
