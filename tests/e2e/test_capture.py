@@ -290,9 +290,8 @@ def test_who_calls_the_listener_itself_is_refused(pod: Pod, host: str) -> None:
     connections = pod.proxy.metric("misrule_connections_total")
     where = pod.pod if host in ("127.0.0.1", "[::1]") else pod.world
     done = where.run(["curl", "-sS", "-m", "20", f"http://{host}:15101/"], ok=False)
-    assert done.returncode in (7, 56), (
-        done.stderr
-    )  # reset, perhaps before curl has noticed that it is connected
+    # Reset, wherever curl was by then: connecting, sending its request, waiting for an answer.
+    assert done.returncode in (7, 55, 56), done.stderr
     eventually(lambda: pod.proxy.failures("not_redirected") == refused + 1)
     assert pod.proxy.metric("misrule_connections_total") == connections + 1
     line = pod.proxy.wait_record(event="capture_refused", address=f"{host}:15101")
