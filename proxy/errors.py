@@ -78,6 +78,9 @@ POOL_EXHAUSTED: Final = Failure(
 UPSTREAM_RESET: Final = Failure(
     "upstream_reset", 502, "connection_terminated", "upstream reset the connection", _UNAVAILABLE
 )
+UPSTREAM_REFUSED: Final = Failure(
+    "upstream_refused", 503, "destination_unavailable", "upstream refused to do anything", _UNAVAILABLE
+)
 UPSTREAM_CLOSED: Final = Failure(
     "upstream_closed", 502, "connection_terminated", "upstream closed without an answer", _UNAVAILABLE
 )
@@ -197,6 +200,7 @@ ALL: Final[tuple[Failure, ...]] = (
     DNS_TIMEOUT,
     POOL_EXHAUSTED,
     UPSTREAM_RESET,
+    UPSTREAM_REFUSED,
     UPSTREAM_CLOSED,
     UPSTREAM_PROTOCOL,
     UPSTREAM_HEAD_TOO_LARGE,

@@ -143,6 +143,10 @@ class ClientSide(Connection):
         """Send a whole answer of our own; ``extra`` are further header lines."""
         raise NotImplementedError
 
+    def refuse(self, ex: "Exchange") -> bool:
+        """Tell a client that nothing was done, if it asks again by itself; False: it is to be answered."""
+        return False
+
     def say(self, ex: "Exchange", say: Say) -> bool:
         """Tell a client whose bytes are passed on unread something; False: it is told when it has spoken."""
         return True

@@ -15,7 +15,7 @@ from proxy.path import end, request_body
 from proxy.wire.body import BodyReader
 from proxy.wire.h1_head import NO_BODY, Head
 from proxy.wire.h2_block import Block
-from proxy.wire.h2_errors import INTERNAL_ERROR, NO_ERROR
+from proxy.wire.h2_errors import INTERNAL_ERROR, NO_ERROR, REFUSED_STREAM
 from proxy.wire.h2_streams import Stream
 from proxy.wire.hpack_encode import literal
 from rules.actions import CANCEL, Answer, Disturb, EndCall, GoAway
@@ -296,6 +296,11 @@ class ClientStream(ClientSide):
             self._reset(code)
         elif not self.sender.part(code):  # else its window is the client's to open
             self.link.timers.after(_TO_READ, _Parting(self, code, None))
+
+    def refuse(self, ex: Exchange) -> bool:
+        if ex.head.grpc:  # the libraries of gRPC send such a call once more, unseen by who made it
+            self._reset(REFUSED_STREAM)
+        return ex.head.grpc
 
     def end_by(self, code: int) -> None:
         """Send RST_STREAM now."""

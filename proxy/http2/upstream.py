@@ -54,12 +54,19 @@ class UpstreamConnection(Talker):
         self.settled_until: float = 0.0  # so long requests may wait for the upstream's SETTINGS
         self.ended: bool = False
 
-    def has_room(self) -> bool:
-        """Tell whether one more exchange may begin here."""
+    def has_room(self, careful: bool) -> bool:
+        """Tell whether one more exchange may begin here.
+
+        ``careful``: even if the upstream has not noticed yet which ones have ended.
+        """
         if self.ended or self.link.resetting:
             return False
         if self.made:
-            return self.codec.room_for_streams(_EXPECTED) > len(self.waiting)
+            codec = self.codec
+            room = codec.room_for_streams(_EXPECTED)
+            if careful and codec.resets:
+                room = min(room, codec.sure_room(self.worker.clock()))
+            return room > len(self.waiting)
         return len(self.waiting) < _EXPECTED
 
     def begin(self, ex: Exchange) -> None:
@@ -177,7 +184,7 @@ class UpstreamConnection(Talker):
             return
         if self.waiting:
             self._begin_waiting()
-        self.target.grant()
+        self.target.grant_all()
 
     def _on_rarer(self, side: UpstreamStream, event: int) -> None:
         """Something came on a stream of ours that most have not."""

@@ -253,11 +253,14 @@ class UpstreamStream(UpstreamSide):
             return
         # A body that was sent is not held, so that it could be sent once more.
         fresh = ex.response is None and self.head is None and ex.head.framing == NO_BODY
-        if (unseen or code == REFUSED_STREAM) and fresh and ex.request_done and ex.attempts <= 2:
+        refused = unseen or code == REFUSED_STREAM
+        if refused and fresh and ex.request_done and ex.attempts <= 2:
             self.target.cells.retries += 1
             ex.upstream = None
             self.release(False)
             self.again.carry_on(ex)
+        elif refused and ex.response is None and self.head is None:
+            end.fail(ex, errors.UPSTREAM_REFUSED)
         else:
             self.go_on_reading()
 
@@ -302,7 +305,9 @@ class UpstreamStream(UpstreamSide):
 
     def _reset(self, code: int) -> None:
         """End the stream now, if it has not ended."""
-        self.link.codec.reset(self.stream, code)
+        codec = self.link.codec
+        codec.now = self.link.timers.now()
+        codec.reset(self.stream, code)
         if self.ex is None:
             self.stream.owner = None  # no cycle: what came and was not passed on is free at once
         self.link.mark()

@@ -229,13 +229,21 @@ class Upstream:
         self.waiting = deque([entry for entry in self.waiting if entry[1] is not waiter])
         self.cells.queued = len(self.waiting)
 
-    def grant(self) -> None:
-        """A connection or a place became free: the one who waits longest gets it."""
-        if self.waiting:
-            entry = self.waiting.popleft()
-            if not entry[1].granted():
-                self.waiting.appendleft(entry)
-            self.cells.queued = len(self.waiting)
+    def grant(self) -> bool:
+        """A connection or a place became free: the one who waits longest gets it; False: nobody did."""
+        if not self.waiting:
+            return False
+        entry = self.waiting.popleft()
+        used = entry[1].granted()
+        if not used:
+            self.waiting.appendleft(entry)
+        self.cells.queued = len(self.waiting)
+        return used
+
+    def grant_all(self) -> None:
+        """Many places may have become free at once."""
+        while self.grant():
+            pass
 
     def sweep(self, now: float) -> None:
         """Turn away those whose wait is over; they queued in the order of their deadlines."""

@@ -76,13 +76,10 @@ def _shares(ex: Exchange, endpoint: Endpoint) -> bool:
 
 def _share(ex: Exchange, target: Upstream, endpoint: Endpoint) -> bool:
     """Use a connection that carries many exchanges, or open one more; False: there is no room."""
-    for kept in endpoint.shared:
-        shared = cast(SharedConnection, kept)
-        if shared.has_room():
-            shared.begin(ex)
-            return True
+    if _join(ex, endpoint, True):
+        return True
     if not target.make_room():
-        return False
+        return _join(ex, endpoint, False)
     target.open += 1
     target.cells.open = target.open
     made = SharedConnection(ex.worker, target, endpoint, _CONNECT)
@@ -90,6 +87,16 @@ def _share(ex: Exchange, target: Upstream, endpoint: Endpoint) -> bool:
     made.begin(ex)
     ex.worker.spawn(_dial_shared(made))
     return True
+
+
+def _join(ex: Exchange, endpoint: Endpoint, careful: bool) -> bool:
+    """Use a connection that others use; False: there is none with room."""
+    for kept in endpoint.shared:
+        shared = cast(SharedConnection, kept)
+        if shared.has_room(careful):
+            shared.begin(ex)
+            return True
+    return False
 
 
 async def _dial_shared(connection: SharedConnection) -> None:

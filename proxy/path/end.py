@@ -238,7 +238,7 @@ def _tell(ex: Exchange, failure: Failure) -> None:
     """Show a failure to the client in the way that is left, and end the exchange."""
     if ex.response is not None:
         ex.client.broken()
-    elif failure is errors.CLIENT_CLOSED:
+    elif failure is errors.CLIENT_CLOSED or (failure is errors.UPSTREAM_REFUSED and ex.client.refuse(ex)):
         pass
     elif ex.opaque and failure is errors.UPSTREAM_RESET:
         ex.client.reset()  # an RST passes through

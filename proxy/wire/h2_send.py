@@ -1,5 +1,8 @@
 """What the owner of an HTTP/2 connection does: opens, sends, ends."""
 
+from collections import deque
+from typing import Final
+
 from mypy_extensions import i64
 
 from proxy.wire.h2_base import CLIENT
@@ -19,6 +22,9 @@ from proxy.wire.h2_frames import (
 from proxy.wire.h2_guard import WORTH_SENT
 from proxy.wire.h2_queue import H2Queue
 from proxy.wire.h2_streams import CLOSED, TUNNEL, Stream
+
+_MOST_RESETS: Final = 1000  # that are remembered
+_CLEANED_UP: Final = 1.0  # seconds after which a peer counts a stream no more that we have reset
 
 
 class H2Sender(H2Queue):
@@ -78,6 +84,19 @@ class H2Sender(H2Queue):
         if most > self.peer_max_streams:
             most = self.peer_max_streams
         return most - len(self.streams) - self._opening
+
+    def sure_room(self, now: float) -> int:
+        """How many more streams the peer takes even if it still counts those that we reset a moment ago.
+
+        It counts them until it has read our RST_STREAM (RFC 9113, section 5.1.2), grpcio's server until the
+        call's thread has ended, and refuses what comes beyond its limit.  ``now``: seconds, as in ``feed``.
+        """
+        resets = self.resets
+        if resets is None:
+            return self.room_for_streams(LAST_STREAM_ID)
+        while resets and now - resets[0] > _CLEANED_UP:
+            resets.popleft()
+        return self.room_for_streams(LAST_STREAM_ID) - len(resets)
 
     def shutdown_notice(self) -> None:
         """Queue the first of two GOAWAYs, by which no request is lost (RFC 9113, section 6.8)."""
@@ -183,3 +202,7 @@ class H2Sender(H2Queue):
             return
         self._drop(stream)
         self._send_reset(stream.sid, code)
+        if self.role == CLIENT:
+            if self.resets is None:
+                self.resets = deque(maxlen=_MOST_RESETS)
+            self.resets.append(self.now)

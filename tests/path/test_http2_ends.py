@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 from h2.errors import ErrorCodes
-from h2.events import TrailersReceived
+from h2.events import ResponseReceived, TrailersReceived
+from h2.settings import SettingCodes
 from hyperframe.frame import HeadersFrame, PingFrame
 
 from rules.http_params import Http2Code
 from rules.params import ALONE
-from tests.support.h2_stage import Http2Stage, Peer, asked, frames, goaways
+from tests.support.h2_stage import GRPC_OK, Http2Stage, Peer, asked, frames, goaways
 
 OK = [(":status", "200")]
 HIGHEST = 0x7FFFFFFF
@@ -230,4 +231,93 @@ async def test_a_refused_stream_whose_body_was_sent_is_not_sent_again() -> None:
     server.sync()
     await on.both(client)
     assert server.requests() == [1]
-    assert client.fields(sid)[":status"] == "502"
+    assert client.fields(sid)[":status"] == "503"
+
+
+async def test_a_refused_call_is_refused_to_its_client() -> None:
+    """Its messages are not held; the libraries of gRPC send such a call again by themselves."""
+    on = Http2Stage()
+    client = on.peer()
+    sid = client.call(b"x")
+    server = await on.both(client)
+    server.h2.reset_stream(1, ErrorCodes.REFUSED_STREAM)
+    server.sync()
+    client.sync()
+    assert (client.reset(sid), client.came(ResponseReceived)) == (ErrorCodes.REFUSED_STREAM, [])
+    assert on.upstream.cells.failures == {"upstream_refused": 1}
+    assert client.call(b"y")
+    await on.both(client)
+    assert server.requests() == [1, 3]  # the connection goes on
+
+
+async def test_a_call_beyond_a_goaway_is_refused_to_its_client() -> None:
+    on = Http2Stage()
+    client = on.peer()
+    first, second = client.call(b"x", end=False), client.call(b"y", end=False)
+    server = await on.both(client)
+    server.h2.close_connection(last_stream_id=1)
+    server.transport.gives(server.h2.data_to_send())
+    client.sync()
+    assert (client.reset(first), client.reset(second)) == (None, ErrorCodes.REFUSED_STREAM)
+
+
+async def crowd_that_goes(**options: Any) -> tuple[Http2Stage, Peer, Peer]:
+    """Have an upstream that allows three streams answer three calls, and their client reset them."""
+    on = Http2Stage(**options)
+    client = on.peer()
+    sids = [client.call(b"first")]
+    server = await on.both(client)
+    server.h2.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: 3})
+    server.sync()
+    sids += [client.call(b"more") for _ in range(2)]
+    assert server.sync().requests() == [1, 3, 5]
+    for sid in sids:
+        client.h2.reset_stream(sid)
+    client.sync()
+    return on, client, server
+
+
+async def test_who_comes_behind_a_crowd_goes_to_another_connection() -> None:
+    """The upstream may count the streams of the others for a moment."""
+    on, client, server = await crowd_that_goes()
+    late = [client.call(b"late") for _ in range(3)]
+    other = await on.both(client, 1)
+    assert (server.sync().requests(), other.requests()) == ([1, 3, 5], [1, 3, 5])
+    for sid in (1, 3, 5):
+        other.head(sid, GRPC_OK)
+    client.sync()
+    assert [client.fields(sid)[":status"] for sid in late] == ["200"] * 3
+
+
+async def test_a_second_later_the_upstream_has_noticed() -> None:
+    on, client, server = await crowd_that_goes()
+    on.sweep(1.1)
+    for _ in range(3):
+        client.call(b"late")
+    await on.turn()
+    assert server.sync().requests() == [1, 3, 5, 7, 9, 11]
+    assert len(on.loop.upstreams) == 1
+
+
+async def test_who_comes_behind_a_crowd_stays_where_no_other_connection_is_allowed() -> None:
+    on, client, server = await crowd_that_goes(max_connections=1)
+    for _ in range(3):
+        client.call(b"late")
+    await on.turn()
+    assert server.sync().requests() == [1, 3, 5, 7, 9, 11]
+
+
+async def test_all_who_wait_go_on_when_an_upstream_allows_more() -> None:
+    on = Http2Stage(max_connections=1)
+    client = on.peer()
+    client.call(b"first")
+    server = await on.both(client)
+    server.h2.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: 1})
+    server.sync()
+    for _ in range(3):
+        client.call(b"more")
+    await on.turn()
+    assert (server.sync().requests(), len(on.upstream.waiting)) == ([1], 3)
+    server.h2.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: 10})
+    server.sync()
+    assert (server.requests(), len(on.upstream.waiting)) == ([1, 3, 5, 7], 0)

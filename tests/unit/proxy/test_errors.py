@@ -54,6 +54,7 @@ WANTED = {
     "dns_timeout": (504, "dns_timeout", 14),
     "pool_exhausted": (503, "connection_limit_reached", 14),
     "upstream_reset": (502, "connection_terminated", 14),
+    "upstream_refused": (503, "destination_unavailable", 14),
     "upstream_closed": (502, "connection_terminated", 14),
     "upstream_protocol": (502, "http_protocol_error", 13),
     "upstream_head_too_large": (502, "http_response_header_section_size", 13),
