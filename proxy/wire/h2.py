@@ -108,6 +108,12 @@ class H2Connection(H2Messages):
         return self._settled
 
     @property
+    def head_follows(self) -> bool:
+        """Whether another frame of HEADERS lies right behind what next() has read."""
+        at = self._at
+        return len(self._data) - at > FRAME_HEAD and self._data[at + 3] == HEADERS
+
+    @property
     def buffered(self) -> int:
         """How many bytes are held that no event has delivered."""
         return len(self._data) - self._at + self._block_size
