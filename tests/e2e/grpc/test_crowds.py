@@ -61,7 +61,7 @@ def test_calls_right_behind_a_crowd_that_has_gone(feed: str, tmp_path: Path) -> 
     """Each is answered, though the server may still count those that are gone."""
     proxy = Proxy(tmp_path, feed)
     try:
-        for _ in range(5):
+        for _ in range(3):
             with opened(proxy) as behind:
                 crowd = opened(proxy)
                 watched(watch(crowd) for _ in range(LIMIT))
