@@ -88,7 +88,7 @@ class H2Base:
     head_since: float = 0.0  # when the head of a message began to come that is not complete; 0: there is none
     peer_connect_protocol: bool = False  # RFC 8441
     peer_max_header_list: int = -1
-    resets: deque[float] | None = None  # when we reset streams of ours, lately
+    resets: deque[float] | None = None  # when we reset streams of ours that were being answered, lately
     # of the last event, where there was any
     code: int = 0
     kind: str = ""

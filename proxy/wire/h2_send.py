@@ -21,7 +21,7 @@ from proxy.wire.h2_frames import (
 )
 from proxy.wire.h2_guard import WORTH_SENT
 from proxy.wire.h2_queue import H2Queue
-from proxy.wire.h2_streams import CLOSED, TUNNEL, Stream
+from proxy.wire.h2_streams import CLOSED, HEAD, TUNNEL, Stream
 
 _MOST_RESETS: Final = 1000  # that are remembered
 _CLEANED_UP: Final = 1.0  # seconds after which a peer counts a stream no more that we have reset
@@ -200,9 +200,10 @@ class H2Sender(H2Queue):
             stream.closed = True
             stream.state = CLOSED
             return
+        answered = stream.state != HEAD
         self._drop(stream)
         self._send_reset(stream.sid, code)
-        if self.role == CLIENT:
+        if self.role == CLIENT and answered:
             if self.resets is None:
                 self.resets = deque(maxlen=_MOST_RESETS)
             self.resets.append(self.now)

@@ -271,6 +271,9 @@ async def crowd_that_goes(**options: Any) -> tuple[Http2Stage, Peer, Peer]:
     server.sync()
     sids += [client.call(b"more") for _ in range(2)]
     assert server.sync().requests() == [1, 3, 5]
+    for sid in (1, 3, 5):
+        server.head(sid, GRPC_OK)
+    client.sync()
     for sid in sids:
         client.h2.reset_stream(sid)
     client.sync()
