@@ -238,10 +238,13 @@ def called(port: int, rate: str, seconds: float) -> Flow:
     with grpc.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
         calling: Any = channel.unary_stream(source.METHOD)
         call = calling(b"", metadata=((_RATE, rate),))
-        for message in call:
-            flow.take(len(message) + 5, time.perf_counter())
-            if flow.last - flow.began >= seconds:
-                break
+        try:
+            for message in call:
+                flow.take(len(message) + 5, time.perf_counter())
+                if flow.last - flow.began >= seconds:
+                    break
+        except grpc.RpcError as error:
+            raise WrongAnswer(f"a call at {rate}: {error.code()}: {error.details()}") from error
         call.cancel()
     return flow
 

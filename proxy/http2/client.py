@@ -187,7 +187,7 @@ class ClientConnection(Carrier):
             sides.append(side)
         for side in sides:
             ex = side.ex
-            if ex is not None and not ex.over and self.state != CLOSED:  # by one before
+            if ex is not None and not ex.over and self.state != CLOSED:  # one before may have ended them all
                 self._enter(side, ex)
 
     def _enter(self, side: ClientStream, ex: Exchange) -> None:

@@ -57,7 +57,7 @@ class UpstreamConnection(Talker):
     def has_room(self, careful: bool) -> bool:
         """Tell whether one more exchange may begin here.
 
-        ``careful``: even if the upstream has not noticed yet which ones have ended.
+        ``careful``: also as the upstream counts that has not noticed yet which ones were reset.
         """
         if self.ended or self.link.resetting:
             return False

@@ -238,11 +238,11 @@ def _tell(ex: Exchange, failure: Failure) -> None:
     """Show a failure to the client in the way that is left, and end the exchange."""
     if ex.response is not None:
         ex.client.broken()
-    elif failure is errors.CLIENT_CLOSED or (failure is errors.UPSTREAM_REFUSED and ex.client.refuse(ex)):
-        pass
+    elif failure is errors.UPSTREAM_REFUSED and ex.client.refuse(ex):
+        pass  # its library asks again
     elif ex.opaque and failure is errors.UPSTREAM_RESET:
         ex.client.reset()  # an RST passes through
-    else:
+    elif failure is not errors.CLIENT_CLOSED:
         ex.status = 0 if ex.opaque else failure.status
         ex.client.answer(ex, answer_for(failure), b"proxy-status: " + proxy_status(failure) + b"\r\n")
     finish(ex)

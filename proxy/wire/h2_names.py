@@ -16,7 +16,7 @@ SCHEME: Final = 4
 AUTHORITY: Final = 8
 STATUS: Final = 16
 PROTOCOL: Final = 32
-UN_names: Final = 64  # a pseudo-header that nobody knows
+UNKNOWN: Final = 64  # a pseudo-header that nobody knows
 PSEUDO: Final = 127
 FORBIDDEN: Final = 128  # belongs to HTTP/1.1 connections (section 8.2.2)
 TE: Final = 256
@@ -72,7 +72,7 @@ def meaning_of(name: bytes) -> int:
     if known is not None:
         return known
     if name[:1] == b":":
-        found = UN_names
+        found = UNKNOWN
     else:
         found = 0 if _NAME(name) else BAD
     if len(name) <= _KEPT_SIZE:

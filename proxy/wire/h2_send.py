@@ -91,12 +91,13 @@ class H2Sender(H2Queue):
         It counts them until it has read our RST_STREAM (RFC 9113, section 5.1.2), grpcio's server until the
         call's thread has ended, and refuses what comes beyond its limit.  ``now``: seconds, as in ``feed``.
         """
+        room = self.room_for_streams(LAST_STREAM_ID)
         resets = self.resets
         if resets is None:
-            return self.room_for_streams(LAST_STREAM_ID)
+            return room
         while resets and now - resets[0] > _CLEANED_UP:
             resets.popleft()
-        return self.room_for_streams(LAST_STREAM_ID) - len(resets)
+        return room - len(resets)
 
     def shutdown_notice(self) -> None:
         """Queue the first of two GOAWAYs, by which no request is lost (RFC 9113, section 6.8)."""

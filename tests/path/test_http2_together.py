@@ -29,7 +29,7 @@ def stage(fault: str, sample: str = "{}", **options: Any) -> Http2Stage:
 
 
 async def answered(on: Http2Stage, client: Peer) -> list[str]:
-    """Let the upstream answer all that came; gives which streams of the client it was asked for."""
+    """Let the upstream answer all that came; gives the status of each of the client's first four requests."""
     server = await on.both(client)
     for sid in server.requests():
         server.head(sid, OK, end=True)
