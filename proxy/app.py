@@ -21,6 +21,7 @@ from proxy.listeners import make_listener
 from proxy.logs import Log
 from proxy.metrics.cells import UpstreamCells
 from proxy.net import sockets
+from proxy.net.alarm import alarm_on
 from proxy.net.timers import LoopTimers
 from proxy.path.accept import Door
 from proxy.reload import Reloader
@@ -61,6 +62,7 @@ class App:
         self.listening: bool = False  # all listeners accept connections
         self.stopped: bool = False  # the red button is pressed: no fault is injected
         self.worker: Worker
+        self._timers: LoopTimers
         self.life: Life = Life(self.log, config.drain.grace, self._take_nothing_new)
         self.schedules: Schedules
         self._servers: list[asyncio.AbstractServer] = []
@@ -83,7 +85,7 @@ class App:
         loop = asyncio.get_running_loop()
         routes = [route for listener in self.config.listeners for route in listener.routes]
         names = frozenset(name.encode() for route in routes for name, _ in route.match.headers)
-        timers = LoopTimers(loop, time.monotonic)
+        self._timers = timers = LoopTimers(loop, time.monotonic, alarm_on(loop))
         self.worker = Worker(loop, timers, self.log, self.store.snapshot, names)
         install = self.worker.install
         self.schedules = Schedules(
@@ -144,6 +146,7 @@ class App:
             for task in list(self.worker.tasks):
                 task.cancel()
             await asyncio.sleep(0)
+            self._timers.close()
         if self.changes.history is not None:
             self.changes.history.close()
         for path in self._sockets:

@@ -1,18 +1,23 @@
 """Waiting without Tasks: a callback after so many seconds, never early.
 
 uvloop's timers have steps of a millisecond and count from the time at which the loop last woke:
-they may fire up to 1.4 ms early (measured on uvloop 0.23).  A delay must never be shorter than
-asked, so each timer looks at the clock when it fires and waits on for what is left.
+they may fire up to 1.4 ms early (measured on uvloop 0.23) and are on the average half a step late.
+A delay must never be shorter than asked, so each timer looks at the clock when it fires and waits on
+for what is left; and it should be hardly longer, so an alarm that knows no steps ends the wait.
 """
 
 import asyncio
 from collections.abc import Callable
+from heapq import heappop, heappush
 from math import ceil
 from typing import Final
 
 from mypy_extensions import mypyc_attr
 
-# What is left below this is waited for by turning the loop: a further timer would overshoot by a millisecond.
+from proxy.net.alarm import Alarm
+
+# Without an alarm, what is left below this is waited for by turning the loop: a further timer would overshoot
+# by a millisecond.
 _SPIN: Final = 0.0006
 
 # A machine that has slept for long wakes up late, and the loop counts from when it last woke: a longer wait
@@ -74,10 +79,12 @@ class LoopTimer(Timer):
         if left <= 0.0:
             self.callback = None
             callback.fire()
-        elif left < _SPIN:
-            self.handle = self.timers.loop.call_soon(self.arm)
         elif left > _LONG:
             self.handle = self.timers.loop.call_later(left - _REST, self.arm)
+        elif self.timers.alarm is not None:
+            self.timers.ring_for(self, left)
+        elif left < _SPIN:
+            self.handle = self.timers.loop.call_soon(self.arm)
         else:
             self.handle = self.timers.loop.call_later(ceil(left * 1000.0 - 0.6) / 1000.0, self.arm)
 
@@ -89,11 +96,20 @@ class LoopTimer(Timer):
 
 
 class LoopTimers(Timers):
-    """Timers on asyncio's or uvloop's event loop."""
+    """Timers on asyncio's or uvloop's event loop; ``alarm`` ends the last milliseconds of each wait."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, clock: Callable[[], float], alarm: Alarm | None = None
+    ) -> None:
         self.loop: asyncio.AbstractEventLoop = loop
         self.clock: Callable[[], float] = clock
+        self.alarm: Alarm | None = alarm
+        # A heap: when, a number that tells apart what is due together, what is due.
+        self._soon: list[tuple[float, int, LoopTimer]] = []
+        self._number: int = 0
+        self._ringing: bool = False
+        if alarm is not None:
+            alarm.start(self._ring)
 
     def now(self) -> float:
         return self.clock()
@@ -107,3 +123,38 @@ class LoopTimers(Timers):
         if timer.handle is None:
             timer.arm()
         return timer
+
+    def ring_for(self, timer: LoopTimer, left: float) -> None:
+        """Let the alarm end a wait of which so many seconds are left."""
+        self._number += 1
+        heappush(self._soon, (timer.when, self._number, timer))
+        if self._soon[0][2] is timer and not self._ringing and self.alarm is not None:
+            self.alarm.set(left)
+
+    def _ring(self) -> None:
+        """The first one's time has come, perhaps that of others, too."""
+        soon = self._soon
+        now = self.clock()
+        self._ringing = True
+        try:
+            while soon and soon[0][0] <= now:
+                heappop(soon)[2].arm()
+        finally:  # also when a callback raised: the others are still waited for
+            self._ringing = False
+            self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        alarm = self.alarm
+        if alarm is None:
+            return
+        if self._soon:
+            alarm.set(self._soon[0][0] - self.clock())
+        else:
+            alarm.clear()
+
+    def close(self) -> None:
+        """Give the alarm back; nothing is waited for any more."""
+        self._soon.clear()
+        if self.alarm is not None:
+            self.alarm.close()
+            self.alarm = None
