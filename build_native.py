@@ -113,6 +113,7 @@ INTERPRETED: Final[dict[str, str]] = {
     "proxy/codings.py": "unpacks the bodies that a rule changes; zlib does the work",
     "proxy/events.py": "feeds those who watch; coroutines",
     "proxy/logs.py": "formats text off the un-faulted path",
+    "proxy/log_writer.py": "waits for who reads lines, in a thread",
     "proxy/metrics/catalogue.py": "a table, read at scrape",
     "proxy/memory.py": "asks the collector for quiet while a rule set is built",
     "proxy/metrics/reloads.py": "counts changes of rules, not exchanges",

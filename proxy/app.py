@@ -112,6 +112,7 @@ class App:
         gc.set_threshold(_COLLECT_AFTER, 20, 50)
         self._own_ports.update(port for one in self.addresses.values() if (port := split_address(one)[1]) > 0)
         self.listening = True
+        self.log.attend(loop)
         self.log.event("info", "ready", message=self._ready_line())
 
     def _ready_line(self) -> str:

@@ -1,165 +1,34 @@
 """Log lines: events, injections and access lines, one JSON object (or text) per line.
 
-Nothing here may slow or stop the traffic.  A line is made on the event loop (about 3 µs) and put
-on a bounded pile; one thread writes the pile out.  When the reader of our output stands still, the
-pile fills and further lines are dropped and counted; when it went away, the lines are dropped and
-counted too, and every later batch tries anew.
+A line is made on the event loop (about 3 µs), ``proxy.log_writer`` writes it out.
 
 Bytes that came over the wire are written as latin-1: one code point for each byte, so that
 ``value.encode("latin-1")`` gives exactly what was on the wire, UTF-8 or not.  Everything is JSON-escaped,
 so no value can end a line or forge one.
 """
 
-import atexit
+import asyncio
 import contextlib
 import json
-import os
-import select
 import sys
-import threading
 import time
-from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 
 from proxy.events import Events
+from proxy.log_writer import Stream, Writer
 from rules import phases
 
 LEVELS: Final[dict[str, int]] = {"debug": 0, "info": 1, "warning": 2, "error": 3}
 FORMATS: Final = ("json", "text")
 ACCESS: Final = ("all", "injected", "none")
 
-PENDING_BYTES: Final = 4 << 20  # what may wait for the writing thread
-PAUSE: Final = 0.01  # seconds between two batches: at most 100 wake-ups a second, whatever the load
 BARE: Final = frozenset(
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:@%+,;[]{}<>*!?&#~"
 )
 
 _encode = msgspec.json.Encoder().encode
-
-
-class Stream(Protocol):
-    """Where lines go: a file on a descriptor, or anything that takes text."""
-
-    def write(self, text: str, /) -> object:
-        """Take text."""
-
-    def fileno(self) -> int:
-        """Name the descriptor; raises OSError where there is none."""
-
-
-class Writer:
-    """The bounded pile of lines and the thread that writes it out."""
-
-    def __init__(self, stream: Stream, note: Callable[[int], bytes], bound: int = PENDING_BYTES) -> None:
-        """``note`` makes the line that says how many lines were dropped, once there is room again."""
-        self._note = note
-        self.dropped = 0  # lines that were not written
-        self._write: Callable[[bytes], None] = _sink(stream)
-        self._bound = bound
-        self._lock = threading.Lock()
-        self._done = threading.Condition(self._lock)
-        self._wake = threading.Event()
-        self._lines: list[bytes] = []
-        self._pending = 0  # bytes in _lines
-        self._writing = False
-        self._closed = False
-        self._thread: threading.Thread | None = None
-
-    def put(self, line: bytes) -> None:
-        """Add one line (with its line end).  Never waits; drops and counts what does not fit."""
-        with self._lock:
-            if self._closed or self._pending + len(line) > self._bound:
-                self.dropped += 1
-                return
-            self._lines.append(line)
-            self._pending += len(line)
-            if len(self._lines) > 1:
-                return
-            if self._thread is None:
-                self._start()
-        self._wake.set()
-
-    def flush(self, timeout: float = 1.0) -> bool:
-        """Wait until all is written, at most so many seconds; True when it is."""
-        with self._done:
-            return self._done.wait_for(lambda: not self._lines and not self._writing, timeout)
-
-    def close(self, timeout: float = 1.0) -> None:
-        """Write out what waits, at most so many seconds long, and take no more."""
-        with self._lock:
-            self._closed = True
-            thread = self._thread
-        self._wake.set()
-        if thread is not None:
-            thread.join(timeout)
-        atexit.unregister(self.close)
-
-    def _start(self) -> None:
-        # A daemon: output that stands still must not keep the process from ending.
-        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
-        self._thread.start()
-        atexit.register(self.close)
-
-    def _run(self) -> None:
-        reported = 0
-        while True:
-            self._wake.wait()
-            with self._lock:
-                self._wake.clear()
-                lines, self._lines, self._pending = self._lines, [], 0
-                missed = self.dropped
-                self._writing = True
-            if missed > reported:
-                lines.insert(0, self._note(missed - reported))
-            written = self._batch(lines)
-            with self._done:
-                if written:
-                    reported = missed
-                else:
-                    self.dropped += len(lines) - (missed > reported)
-                self._writing = False
-                self._done.notify_all()
-                if self._closed and not self._lines:
-                    return
-            if not self._closed:
-                time.sleep(PAUSE)
-
-    def _batch(self, lines: list[bytes]) -> bool:
-        """Write lines; False when the output is gone (closed pipe, full disk, ...)."""
-        if not lines:
-            return True
-        try:
-            self._write(b"".join(lines))
-        except (OSError, ValueError):  # ValueError: a Python file object that was closed
-            return False
-        return True
-
-
-def _sink(stream: Stream) -> Callable[[bytes], None]:
-    """Give the function that writes bytes to this stream, past Python's own buffers where it can."""
-    try:
-        stream.fileno()
-    except (OSError, AttributeError):  # io.UnsupportedOperation is an OSError
-        return lambda data: _write_text(stream, data)
-    # The stream is asked each time, and so kept alive: its descriptor must not become another file's.
-    return lambda data: _write_all(stream.fileno(), data)
-
-
-def _write_text(stream: Stream, data: bytes) -> None:
-    stream.write(data.decode("utf-8"))
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        try:
-            view = view[os.write(descriptor, view) :]
-        except BlockingIOError:  # somebody who shares the descriptor made it non-blocking
-            waiter = select.poll()
-            waiter.register(descriptor, select.POLLOUT)
-            waiter.poll(1000)
 
 
 class Log:
@@ -305,6 +174,10 @@ class Log:
                     "injected": injected,
                 }
             )
+
+    def attend(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Say which loop runs in this thread: its lines are written a moment later from now on."""
+        self._writer.attend(loop)
 
     def flush(self, timeout: float = 1.0) -> bool:
         """Wait until all lines are out, at most so many seconds; True when they are."""

@@ -6,15 +6,18 @@ import io
 import json
 import os
 import re
+import select
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from proxy.events import Events
-from proxy.logs import ACCESS, Log, Stamps, Writer, as_json, as_text
+from proxy.log_writer import Writer
+from proxy.logs import ACCESS, Log, Stamps, as_json, as_text
 from rules import phases
 
 HOSTILE = 'a"b\\c\n{"event":"forged"}\r\x00\x1b[31m\u2028'
@@ -291,6 +294,54 @@ def test_writer_starts_no_thread_before_the_first_line(sink: io.StringIO) -> Non
     writer = Writer(sink, lambda lines: b"%d" % lines)
     assert writer._thread is None
     writer.close()
+
+
+class LaterLoop:
+    """A loop whose timers the test lets run."""
+
+    def __init__(self) -> None:
+        self.later: list[Callable[[], None]] = []
+        self.closed = False
+
+    def call_later(self, seconds: float, call: Callable[[], None]) -> None:
+        self.later.append(call)
+
+    def is_closed(self) -> bool:
+        return self.closed
+
+
+def test_a_loop_has_its_lines_written_a_moment_later_and_together(pipe: tuple[int, io.TextIOWrapper]) -> None:
+    reading, stream = pipe
+    loop = LaterLoop()
+    log = Log(stream=stream)
+    log.attend(loop)  # type: ignore[arg-type]
+    for number in range(3):
+        log.event("info", "n", number=number)
+    assert select.select([reading], [], [], 0.05)[0] == []
+    (call,) = loop.later
+    call()
+    assert select.select([reading], [], [], 5)[0] == [reading]
+    assert os.read(reading, 1 << 16).count(b"\n") == 3
+    log.event("info", "n", number=3)
+    assert len(loop.later) == 2
+    assert log.flush(5)  # who waits for it does not wait for the loop
+    loop.closed = True
+    log.event("info", "n", number=4)
+    assert select.select([reading], [], [], 5)[0] == [reading]
+    log.close()
+
+
+def test_lines_of_other_threads_do_not_touch_the_loop(pipe: tuple[int, io.TextIOWrapper]) -> None:
+    reading, stream = pipe
+    loop = LaterLoop()
+    log = Log(stream=stream)
+    log.attend(loop)  # type: ignore[arg-type]
+    thread = threading.Thread(target=log.event, args=("info", "elsewhere"))
+    thread.start()
+    thread.join()
+    assert select.select([reading], [], [], 5)[0] == [reading]
+    assert loop.later == []
+    log.close()
 
 
 async def test_a_reader_of_events_gets_what_the_log_says(sink: io.StringIO) -> None:
