@@ -19,6 +19,7 @@ from proxy.life import Life, dump
 from proxy.listener import AUTO, TERMINATE, Listener
 from proxy.listeners import make_listener
 from proxy.logs import Log
+from proxy.memory import no_trusted_authorities
 from proxy.metrics.cells import UpstreamCells
 from proxy.net import sockets
 from proxy.net.alarm import alarm_on
@@ -248,7 +249,8 @@ class App:
         """Open the admin endpoint and the health listener, where they are configured."""
         if self.config.admin is None and self.config.health is None:
             return  # what is not used is not imported
-        from proxy.admin.server import AdminError, AdminServer
+        with no_trusted_authorities():
+            from proxy.admin.server import AdminError, AdminServer
 
         self._admin = AdminServer(self)
         try:

@@ -1,6 +1,10 @@
-"""The garbage collector, kept from walking a large rule set again and again while it is being built."""
+"""What keeps memory small, and the garbage collector away from rule sets that are being built."""
 
 import gc
+import os
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import ClassVar, Final
 
@@ -32,3 +36,22 @@ class FewCollections:
         cls._inside -= 1
         if cls._inside == 0:
             gc.set_threshold(*cls._usual)
+
+
+@contextmanager
+def no_trusted_authorities() -> Iterator[None]:
+    """Let nothing that is imported here read the authorities that the machine trusts.
+
+    aiohttp makes contexts for its client when it is imported; the proxy uses its server alone, and would keep
+    them in 2 MiB that nobody looks at.
+    """
+    name = ssl.get_default_verify_paths().openssl_cafile_env
+    before = os.environ.get(name)
+    os.environ[name] = os.devnull
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before

@@ -1,11 +1,13 @@
 """Few collections while something large is built, and the usual pace afterwards."""
 
 import gc
+import os
+import ssl
 from collections.abc import Iterator
 
 import pytest
 
-from proxy.memory import WHILE_BUILDING, FewCollections
+from proxy.memory import WHILE_BUILDING, FewCollections, no_trusted_authorities
 
 
 @pytest.fixture
@@ -46,3 +48,17 @@ def test_a_large_thing_is_not_walked_while_it_is_built(usual: tuple[int, int, in
         built: list[list[int]] = [[number] for number in range(WHILE_BUILDING // 4)]
         assert [generation["collections"] for generation in gc.get_stats()] == before
     assert len(built) == WHILE_BUILDING // 4
+
+
+@pytest.mark.parametrize("before", [None, "/some/bundle.pem"])
+def test_contexts_made_meanwhile_hold_no_authority(
+    before: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if before is None:
+        monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    else:
+        monkeypatch.setenv("SSL_CERT_FILE", before)
+    with no_trusted_authorities():
+        context = ssl.create_default_context()
+    assert context.cert_store_stats()["x509"] == 0
+    assert os.environ.get("SSL_CERT_FILE") == before
