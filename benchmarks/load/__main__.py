@@ -113,7 +113,7 @@ def measure(chosen: argparse.Namespace, work: Path) -> Result:
         if workloads.MEMORY in wanted:
             bench.memory()
         if workloads.DELAYS in wanted:
-            bench.delays(spent=1 if chosen.quick else 5)
+            bench.delays()
         if workloads.FLOODS in wanted:
             bench.floods()
         if workloads.MINT in wanted:

@@ -20,9 +20,10 @@ from benchmarks.load import (
     workloads,
     wrk,
 )
+from benchmarks.load.delays import CONTROL, Seen, control
 from benchmarks.load.handshakes import Handshakes
 from benchmarks.load.procs import Cores, NotReady, Usage, core_busy, usage
-from benchmarks.load.results import DelayRow, MemoryRow, Result, Round, Row, Shot, Skipped, quantile
+from benchmarks.load.results import MemoryRow, Result, Round, Row, Shot, Skipped
 from benchmarks.load.rulesets import RuleSet
 from benchmarks.load.subjects import Subject
 from benchmarks.load.subjects.base import Running
@@ -110,7 +111,7 @@ class Bench:
                 try:
                     stack.enter_context(hold(entry.running.port))
                 except _REFUSALS as trouble:
-                    self._skip(workload, subject, str(trouble))
+                    self._skip(workload, subject.name, str(trouble))
                     continue
                 rows.append(MemoryRow(subject.name, count, idle, usage(entry.running.pid).rss))
 
@@ -129,7 +130,7 @@ class Bench:
                     running = entry.running
                     self.result.floods += floods.measure(subject.name, running.pid, running.port, seconds)
                 except _REFUSALS as trouble:
-                    self._skip(FLOODS, subject, str(trouble))
+                    self._skip(FLOODS, subject.name, str(trouble))
 
     def mint(self) -> None:
         """Measure what a good client sees while names come for which there is no certificate yet."""
@@ -145,7 +146,7 @@ class Bench:
                 try:
                     self.result.mints += mint.measure(subject.name, entry.running.port, seconds, rounds)
                 except _REFUSALS as trouble:
-                    self._skip(MINT, subject, str(trouble))
+                    self._skip(MINT, subject.name, str(trouble))
 
     def throttle(self, seconds: float) -> None:
         """Compare throttled rates asked for with those received, over so long; and hold a crowd."""
@@ -167,7 +168,7 @@ class Bench:
                         foreign = meter.read().foreign
                         self.result.throttles += [replace(row, foreign=foreign) for row in rates]
                 except _REFUSALS as trouble:
-                    self._skip(THROTTLE, subject, str(trouble))
+                    self._skip(THROTTLE, subject.name, str(trouble))
 
     def reviews(self) -> None:
         """Measure the injector, in rounds as proxies are."""
@@ -186,28 +187,37 @@ class Bench:
                     self._fire(entry, workload.load, 1)
                     entry.rounds += [self._measure(entry, workload.load) for _ in range(self.result.rounds)]
             except _REFUSALS as trouble:
-                self._skip(workload.name, subject, str(trouble))
+                self._skip(workload.name, subject.name, str(trouble))
             else:
                 self.result.rows.append(Row(workload.name, subject.name, "", entry.rounds))
 
-    def delays(self, spent: float) -> None:
-        """Compare delays asked for with those seen at one connection; ``spent`` seconds on each delay."""
+    def delays(self) -> None:
+        """Compare delays asked for with those seen at one connection; the rounds are pooled."""
         self.say(f"{DELAYS}: asked against seen, one connection")
-        for subject in self._taking_part(HTTP1):
-            with ExitStack() as stack:
+        with ExitStack() as stack:
+            up: dict[str, Running] = {}
+            for subject in self._taking_part(HTTP1):
                 entry = self._start(stack, subject, rulesets.DELAYS, DELAYS, HTTP1)
-                if entry is None:
-                    continue
-                for asked in rulesets.DELAYS_MS:
-                    count = max(20, round(spent * 1000 / asked))
-                    path = rulesets.delay_path(asked)
-                    meter = Meter(entry.running.pid, self.cores.proxy)
-                    try:
-                        seen = client.round_trips(entry.running.port, path, count)
-                    except _REFUSALS as trouble:
-                        self._skip(DELAYS, subject, str(trouble))
-                        break
-                    self.result.delays.append(delay_row(subject.name, asked, seen, meter.read().foreign))
+                if entry is not None:
+                    up[subject.name] = entry.running
+            up[CONTROL] = stack.enter_context(control(frozenset({self.cores.proxy}), self.work))
+            seen = [Seen(name, asked) for name in up for asked in rulesets.DELAYS_MS]
+            for _ in range(self.result.rounds):
+                for one in seen:
+                    if one.subject in up and not self._see(one, up[one.subject]):
+                        del up[one.subject]
+        self.result.delays += [one.row() for one in seen if one.subject in up]
+
+    def _see(self, one: Seen, running: Running) -> bool:
+        """Ask for one delay for a while; False: not all of it was answered as it should be."""
+        meter = Meter(running.pid, self.cores.proxy)
+        try:
+            one.measure(running.port, self.result.seconds)
+        except _REFUSALS as trouble:
+            self._skip(DELAYS, one.subject, str(trouble))
+            return False
+        one.foreign = max(one.foreign, meter.read().foreign)
+        return True
 
     def _taking_part(self, protocol: str) -> list[Subject]:
         return [subject for subject in self.subjects if protocol in subject.protocols]
@@ -236,15 +246,15 @@ class Bench:
         try:
             running = stack.enter_context(subject.started(place, self.upstreams[protocol], rules, alone))
         except _REFUSALS as trouble:
-            self._skip(workload, subject, str(trouble))
+            self._skip(workload, subject.name, str(trouble))
             return None
         return Entry(subject, rules, running)
 
-    def _skip(self, workload: str, subject: Subject, why: str) -> None:
+    def _skip(self, workload: str, name: str, why: str) -> None:
         lines = [line.strip() for line in why.splitlines() if line.strip()]
         told = f"{lines[0]} {lines[-1]}" if len(lines) > 1 else why
-        self.say(f"  {subject.name} steps aside: {told}")
-        self.result.skipped.append(Skipped(workload, subject.name, told))
+        self.say(f"  {name} steps aside: {told}")
+        self.result.skipped.append(Skipped(workload, name, told))
 
     def _fire(self, entry: Entry, load: AnyLoad, seconds: float) -> Shot:
         port, cores = entry.running.port, self.cores.rest
@@ -308,19 +318,4 @@ def round_of(shot: Shot, reading: Reading) -> Round:
         refused=shot.refused / done,
         broken=shot.broken,
         foreign=reading.foreign,
-    )
-
-
-def delay_row(subject: str, asked_ms: float, seen: Sequence[float], foreign: float) -> DelayRow:
-    """Compare what was asked for, in milliseconds, with what was seen, in seconds."""
-    late = [second * 1000 - asked_ms for second in seen]
-    return DelayRow(
-        subject=subject,
-        asked_ms=asked_ms,
-        count=len(late),
-        early=sum(1 for one in late if one < 0),
-        least_ms=min(late),
-        p50_ms=quantile(late, 0.5),
-        p99_ms=quantile(late, 0.99),
-        foreign=foreign,
     )

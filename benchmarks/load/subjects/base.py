@@ -61,7 +61,7 @@ class Subject(ABC):
         work.mkdir(parents=True)
         work.chmod(0o755)
         command = self.command(work, port, upstream, rules)
-        log = work / "log"
+        log = work.with_name(f"{work.name}.log")  # not beside rules that are watched for changes
         with running(command.arguments, cores, log, work, command.environment) as pid:
             wait_until(lambda: upstream.ready(port), pid, log, 120)
             upstream.prove(port)

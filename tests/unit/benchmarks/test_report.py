@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import compare
-from benchmarks.load import bars, report, results, rulesets, run, workloads
+from benchmarks.load import bars, client, delays, report, results, rulesets, run, workloads
 from benchmarks.load.results import DelayRow, Machine, MemoryRow, Result, Round, Row, Shot, Skipped
 from benchmarks.load.subjects import COMPILED, INTERPRETED
 
@@ -61,11 +61,17 @@ def test_the_median_leaves_out_the_round_that_was_disturbed() -> None:
 
 
 def test_lateness_counts_from_what_was_asked_and_early_answers_are_counted() -> None:
-    row = run.delay_row("x", 5, [0.0051, 0.0049, 0.0052, 0.0070], foreign=0.2)
+    row = delays.Seen("x", 5, [0.0051, 0.0049, 0.0052, 0.0070], foreign=0.2).row()
     assert (row.count, row.early) == (4, 1)
     assert row.least_ms == pytest.approx(-0.1)
     assert row.p50_ms == pytest.approx(0.1)
     assert row.p99_ms == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("milliseconds", [5, 100])
+def test_the_control_sleeps_as_long_as_it_is_asked_to(milliseconds: int) -> None:
+    head = client.request_bytes(rulesets.delay_path(milliseconds))
+    assert delays.asked_for(head) == milliseconds / 1000
 
 
 @pytest.mark.parametrize(("share", "value"), [(0.0, 1), (0.5, 50), (0.99, 99), (1.0, 100)])

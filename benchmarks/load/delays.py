@@ -1,0 +1,85 @@
+"""Delays asked for against those seen by one connection; with a control that is nothing but a sleep.
+
+``python -m benchmarks.load.delays PORT`` is the control: a process that reads a request, sleeps as long as
+its path asks, and answers.  What it is late by is what the machine adds to any sleep and two wake-ups.
+"""
+
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.load import client, rulesets
+from benchmarks.load.places import ROOT
+from benchmarks.load.procs import free_port, running, wait_until
+from benchmarks.load.results import DelayRow, quantile
+from benchmarks.load.subjects.base import Running
+
+CONTROL = "a sleep, no proxy"
+_FEWEST: int = 20  # requests of a round
+_OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+
+
+@dataclass
+class Seen:
+    """What one subject showed of one delay: seconds, of all rounds; ``foreign`` of the worst round."""
+
+    subject: str
+    asked_ms: int
+    seconds: list[float] = field(default_factory=list)
+    foreign: float = 0.0
+
+    def measure(self, port: int, spend: float) -> None:
+        """Ask for about ``spend`` seconds."""
+        count = max(_FEWEST, round(spend * 1000 / self.asked_ms))
+        self.seconds += client.round_trips(port, rulesets.delay_path(self.asked_ms), count)
+
+    def row(self) -> DelayRow:
+        """Compare what was asked for with what was seen."""
+        late = [second * 1000 - self.asked_ms for second in self.seconds]
+        return DelayRow(
+            subject=self.subject,
+            asked_ms=self.asked_ms,
+            count=len(late),
+            early=sum(1 for one in late if one < 0),
+            least_ms=min(late),
+            p50_ms=quantile(late, 0.5),
+            p99_ms=quantile(late, 0.99),
+            foreign=self.foreign,
+        )
+
+
+@contextmanager
+def control(cores: frozenset[int], work: Path) -> Iterator[Running]:
+    """Run the control."""
+    port = free_port()
+    log = work / "control.log"
+    command = [sys.executable, "-m", __name__, str(port)]
+    with running(command, cores, log, ROOT) as pid:
+        wait_until(lambda: client.answers(port, rulesets.delay_path(1)), pid, log)
+        yield Running(pid, port)
+
+
+def asked_for(head: bytes) -> float:
+    """Read from a request how long it asks to be delayed, in seconds."""
+    path = head.split(b" ", 2)[1].decode()
+    return int(path.removeprefix(rulesets.delay_path(0).removesuffix("0/")).removesuffix("/")) / 1000
+
+
+def serve(port: int) -> None:
+    """Serve one connection after the other, for ever."""
+    with socket.create_server(("127.0.0.1", port)) as listening:
+        while True:
+            peer, _ = listening.accept()
+            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with peer:
+                while head := peer.recv(65536):
+                    time.sleep(asked_for(head))
+                    peer.sendall(_OK)
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]))
