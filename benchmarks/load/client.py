@@ -125,21 +125,20 @@ def connect(port: int) -> socket.socket:
     return peer
 
 
-def round_trips(port: int, path: str, count: int) -> list[float]:
-    """Ask ``count`` times on one connection, one after the other; give the seconds that each took.
+def round_trips(peer: socket.socket, path: str, count: int) -> list[float]:
+    """Ask ``count`` times on a connection, one after the other; give the seconds that each took.
 
     The clock runs from just before the request is sent to the moment when the answer's last byte was read.
     """
     request = request_bytes(path)
     seconds: list[float] = []
-    with connect(port) as peer:
-        for _ in range(count):
-            start = time.perf_counter()
-            peer.sendall(request)
-            line = read_answer(peer)
-            seconds.append(time.perf_counter() - start)
-            if b" 200" not in line:
-                raise WrongAnswer(f"{path}: {line.decode(errors='replace')}")
+    for _ in range(count):
+        start = time.perf_counter()
+        peer.sendall(request)
+        line = read_answer(peer)
+        seconds.append(time.perf_counter() - start)
+        if b" 200" not in line:
+            raise WrongAnswer(f"{path}: {line.decode(errors='replace')}")
     return seconds
 
 

@@ -6,6 +6,7 @@ its path asks, and answers.  What it is late by is what the machine adds to any 
 
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,28 +15,33 @@ from pathlib import Path
 
 from benchmarks.load import client, rulesets
 from benchmarks.load.places import ROOT
-from benchmarks.load.procs import free_port, running, wait_until
+from benchmarks.load.procs import Meter, free_port, running, wait_until
 from benchmarks.load.results import DelayRow, quantile
 from benchmarks.load.subjects.base import Running
 
 CONTROL = "a sleep, no proxy"
-_FEWEST: int = 20  # requests of a round
 _OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 
 @dataclass
 class Seen:
-    """What one subject showed of one delay: seconds, of all rounds; ``foreign`` of the worst round."""
+    """What one subject showed of one delay: seconds; ``foreign`` of all turns together."""
 
     subject: str
     asked_ms: int
+    pid: int
+    peer: socket.socket
     seconds: list[float] = field(default_factory=list)
     foreign: float = 0.0
+    turns: int = 0
 
-    def measure(self, port: int, spend: float) -> None:
-        """Ask for about ``spend`` seconds."""
-        count = max(_FEWEST, round(spend * 1000 / self.asked_ms))
-        self.seconds += client.round_trips(port, rulesets.delay_path(self.asked_ms), count)
+    def take_turn(self, core: int) -> None:
+        """Ask for about a second: short, so that a bad moment of the machine meets everybody."""
+        meter = Meter(self.pid, core)
+        count = round(1000 / self.asked_ms)
+        self.seconds += client.round_trips(self.peer, rulesets.delay_path(self.asked_ms), count)
+        self.foreign += meter.read().foreign
+        self.turns += 1
 
     def row(self) -> DelayRow:
         """Compare what was asked for with what was seen."""
@@ -48,7 +54,7 @@ class Seen:
             least_ms=min(late),
             p50_ms=quantile(late, 0.5),
             p99_ms=quantile(late, 0.99),
-            foreign=self.foreign,
+            foreign=self.foreign / self.turns,
         )
 
 
@@ -70,15 +76,20 @@ def asked_for(head: bytes) -> float:
 
 
 def serve(port: int) -> None:
-    """Serve one connection after the other, for ever."""
+    """Serve connections, each by a thread of its own, for ever."""
     with socket.create_server(("127.0.0.1", port)) as listening:
         while True:
             peer, _ = listening.accept()
-            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            with peer:
-                while head := peer.recv(65536):
-                    time.sleep(asked_for(head))
-                    peer.sendall(_OK)
+            threading.Thread(target=attend, args=(peer,), daemon=True).start()
+
+
+def attend(peer: socket.socket) -> None:
+    """Answer one connection's requests to its end."""
+    peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with peer:
+        while head := peer.recv(65536):
+            time.sleep(asked_for(head))
+            peer.sendall(_OK)
 
 
 if __name__ == "__main__":

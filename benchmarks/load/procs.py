@@ -106,6 +106,40 @@ def usage(root: int) -> Usage:
     return Usage(ticks / TICKS_PER_SECOND, rss, len(family))
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What happened between two looks at a proxy and its core."""
+
+    cpu: float  # seconds of the proxy
+    rss: int  # bytes at the end
+    busy: float  # seconds of the core, whoever used them
+    elapsed: float
+
+    @property
+    def foreign(self) -> float:
+        """Give the share of the core that others used."""
+        return max(0.0, (self.busy - self.cpu) / self.elapsed)
+
+
+class Meter:
+    """Looks at a proxy (0 where there is none) and its core, now and when it is read."""
+
+    def __init__(self, pid: int, core: int) -> None:
+        self._pid = pid
+        self._core = core
+        self._busy, self._usage = core_busy(core), self._look()
+        self._start = time.monotonic()
+
+    def _look(self) -> Usage:
+        return usage(self._pid) if self._pid else Usage(0.0, 0, 0)
+
+    def read(self) -> Reading:
+        """Give what happened since it was made."""
+        elapsed = time.monotonic() - self._start
+        now, busy = self._look(), core_busy(self._core)
+        return Reading(now.cpu - self._usage.cpu, now.rss, busy - self._busy, elapsed)
+
+
 def free_port() -> int:
     """Give a TCP port of the loopback that was free a moment ago."""
     with socket.socket() as probe:

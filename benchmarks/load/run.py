@@ -22,7 +22,7 @@ from benchmarks.load import (
 )
 from benchmarks.load.delays import CONTROL, Seen, control
 from benchmarks.load.handshakes import Handshakes
-from benchmarks.load.procs import Cores, NotReady, Usage, core_busy, usage
+from benchmarks.load.procs import Cores, Meter, NotReady, Reading, usage
 from benchmarks.load.results import MemoryRow, Result, Round, Row, Shot, Skipped
 from benchmarks.load.rulesets import RuleSet
 from benchmarks.load.subjects import Subject
@@ -192,7 +192,7 @@ class Bench:
                 self.result.rows.append(Row(workload.name, subject.name, "", entry.rounds))
 
     def delays(self) -> None:
-        """Compare delays asked for with those seen at one connection; the rounds are pooled."""
+        """Compare delays asked for with those seen at one connection; turns are short, and pooled."""
         self.say(f"{DELAYS}: asked against seen, one connection")
         with ExitStack() as stack:
             up: dict[str, Running] = {}
@@ -201,22 +201,24 @@ class Bench:
                 if entry is not None:
                     up[subject.name] = entry.running
             up[CONTROL] = stack.enter_context(control(frozenset({self.cores.proxy}), self.work))
-            seen = [Seen(name, asked) for name in up for asked in rulesets.DELAYS_MS]
-            for _ in range(self.result.rounds):
+            seen = [
+                Seen(name, asked, running.pid, stack.enter_context(client.connect(running.port)))
+                for name, running in up.items()
+                for asked in rulesets.DELAYS_MS
+            ]
+            for _ in range(round(self.result.rounds * self.result.seconds)):
                 for one in seen:
-                    if one.subject in up and not self._see(one, up[one.subject]):
+                    if one.subject in up and not self._take_turn(one):
                         del up[one.subject]
         self.result.delays += [one.row() for one in seen if one.subject in up]
 
-    def _see(self, one: Seen, running: Running) -> bool:
+    def _take_turn(self, one: Seen) -> bool:
         """Ask for one delay for a while; False: not all of it was answered as it should be."""
-        meter = Meter(running.pid, self.cores.proxy)
         try:
-            one.measure(running.port, self.result.seconds)
+            one.take_turn(self.cores.proxy)
         except _REFUSALS as trouble:
             self._skip(DELAYS, one.subject, str(trouble))
             return False
-        one.foreign = max(one.foreign, meter.read().foreign)
         return True
 
     def _taking_part(self, protocol: str) -> list[Subject]:
@@ -270,40 +272,6 @@ class Bench:
         meter = Meter(entry.running.pid, self.cores.proxy)
         shot = self._fire(entry, load, self.result.seconds)
         return round_of(shot, meter.read())
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What happened between two looks at a proxy and its core."""
-
-    cpu: float  # seconds of the proxy
-    rss: int  # bytes at the end
-    busy: float  # seconds of the core, whoever used them
-    elapsed: float
-
-    @property
-    def foreign(self) -> float:
-        """Give the share of the core that others used."""
-        return max(0.0, (self.busy - self.cpu) / self.elapsed)
-
-
-class Meter:
-    """Looks at a proxy (0 where there is none) and its core, now and when it is read."""
-
-    def __init__(self, pid: int, core: int) -> None:
-        self._pid = pid
-        self._core = core
-        self._busy, self._usage = core_busy(core), self._look()
-        self._start = time.monotonic()
-
-    def _look(self) -> Usage:
-        return usage(self._pid) if self._pid else Usage(0.0, 0, 0)
-
-    def read(self) -> Reading:
-        """Give what happened since it was made."""
-        elapsed = time.monotonic() - self._start
-        now, busy = self._look(), core_busy(self._core)
-        return Reading(now.cpu - self._usage.cpu, now.rss, busy - self._busy, elapsed)
 
 
 def round_of(shot: Shot, reading: Reading) -> Round:

@@ -1,11 +1,12 @@
 """Figures, ratios, bars and comparisons from rounds that are given."""
 
+import socket
 from pathlib import Path
 
 import pytest
 
 from benchmarks import compare
-from benchmarks.load import bars, client, delays, report, results, rulesets, run, workloads
+from benchmarks.load import bars, client, delays, procs, report, results, rulesets, run, workloads
 from benchmarks.load.results import DelayRow, Machine, MemoryRow, Result, Round, Row, Shot, Skipped
 from benchmarks.load.subjects import COMPILED, INTERPRETED
 
@@ -40,14 +41,16 @@ def verdict(of: Result, title: str, build: str) -> bars.Verdict:
 
 def test_cpu_per_request_and_the_share_of_others_on_the_core() -> None:
     shot = Shot(requests=10_000, seconds=2, p50=1, p90=2, p99=3, maximum=4, refused=1000, broken=0)
-    made = run.round_of(shot, run.Reading(cpu=0.5, rss=7, busy=0.7, elapsed=2.0))
+    made = run.round_of(shot, procs.Reading(cpu=0.5, rss=7, busy=0.7, elapsed=2.0))
     assert made.cpu == pytest.approx(50.0)
     assert made.refused == pytest.approx(0.1)
     assert made.foreign == pytest.approx(0.1)
 
 
 def test_where_nothing_was_answered_no_bar_is_reached() -> None:
-    nothing = run.round_of(Shot(0, 1, 0, 0, 0, 0, 0, 0), run.Reading(cpu=0.01, rss=7, busy=0.7, elapsed=1.0))
+    nothing = run.round_of(
+        Shot(0, 1, 0, 0, 0, 0, 0, 0), procs.Reading(cpu=0.01, rss=7, busy=0.7, elapsed=1.0)
+    )
     assert (nothing.rate, nothing.cpu) == (0.0, 0.0)
     made = result()
     made.rows[0] = Row(workloads.SMALL_32.name, COMPILED, TWENTY, [nothing])
@@ -61,7 +64,10 @@ def test_the_median_leaves_out_the_round_that_was_disturbed() -> None:
 
 
 def test_lateness_counts_from_what_was_asked_and_early_answers_are_counted() -> None:
-    row = delays.Seen("x", 5, [0.0051, 0.0049, 0.0052, 0.0070], foreign=0.2).row()
+    with socket.socket() as peer:
+        seen = delays.Seen("x", 5, 0, peer, [0.0051, 0.0049, 0.0052, 0.0070], foreign=0.2, turns=2)
+    row = seen.row()
+    assert row.foreign == 0.1
     assert (row.count, row.early) == (4, 1)
     assert row.least_ms == pytest.approx(-0.1)
     assert row.p50_ms == pytest.approx(0.1)
