@@ -93,6 +93,12 @@ def request_bytes(path: str) -> bytes:
 
 def read_answer(peer: socket.socket) -> bytes:
     """Read one answer with a content-length and give its first line."""
+    data = read_whole(peer)
+    return data[: data.index(b"\r\n")]
+
+
+def read_whole(peer: socket.socket) -> bytes:
+    """Read one answer with a content-length."""
     data = b""
     while (end := data.find(_HEAD_END)) < 0:
         piece = peer.recv(65536)
@@ -105,8 +111,9 @@ def read_answer(peer: socket.socket) -> bytes:
         piece = peer.recv(min(missing, 65536))
         if not piece:
             raise WrongAnswer("the connection ended inside an answer's body")
+        data += piece
         missing -= len(piece)
-    return data[: data.index(b"\r\n")]
+    return data
 
 
 def content_length(head: bytes) -> int:

@@ -1,7 +1,8 @@
-"""Delays asked for against those seen by one connection; with a control that is nothing but a sleep.
+"""Delays asked for against those seen by one connection; with a control that does nothing but sleep.
 
-``python -m benchmarks.load.delays PORT`` is the control: a process that reads a request, sleeps as long as
-its path asks, and answers.  What it is late by is what the machine adds to any sleep and two wake-ups.
+``python -m benchmarks.load.delays PORT UPSTREAM_PORT`` is the control: a process that reads a request, sleeps
+as long as its path asks, and passes bytes on.  What it is late by is what the machine adds to any sleep
+and to the four wake-ups on the way of a request through a proxy and back.
 """
 
 import socket
@@ -19,8 +20,8 @@ from benchmarks.load.procs import Meter, free_port, running, wait_until
 from benchmarks.load.results import DelayRow, quantile
 from benchmarks.load.subjects.base import Running
 
-CONTROL = "a sleep, no proxy"
-_OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+CONTROL = "a relay that sleeps"
+_FEWEST: int = 30  # requests of a turn
 
 
 @dataclass
@@ -36,9 +37,9 @@ class Seen:
     turns: int = 0
 
     def take_turn(self, core: int) -> None:
-        """Ask for about a second: short, so that a bad moment of the machine meets everybody."""
+        """Ask for a second or three: short, so that a bad moment of the machine meets everybody."""
         meter = Meter(self.pid, core)
-        count = round(1000 / self.asked_ms)
+        count = max(_FEWEST, round(1000 / self.asked_ms))
         self.seconds += client.round_trips(self.peer, rulesets.delay_path(self.asked_ms), count)
         self.foreign += meter.read().foreign
         self.turns += 1
@@ -59,11 +60,11 @@ class Seen:
 
 
 @contextmanager
-def control(cores: frozenset[int], work: Path) -> Iterator[Running]:
-    """Run the control."""
+def control(cores: frozenset[int], upstream_port: int, work: Path) -> Iterator[Running]:
+    """Run the control in front of an upstream."""
     port = free_port()
     log = work / "control.log"
-    command = [sys.executable, "-m", __name__, str(port)]
+    command = [sys.executable, "-m", __name__, str(port), str(upstream_port)]
     with running(command, cores, log, ROOT) as pid:
         wait_until(lambda: client.answers(port, rulesets.delay_path(1)), pid, log)
         yield Running(pid, port)
@@ -75,22 +76,23 @@ def asked_for(head: bytes) -> float:
     return int(path.removeprefix(rulesets.delay_path(0).removesuffix("0/")).removesuffix("/")) / 1000
 
 
-def serve(port: int) -> None:
-    """Serve connections, each by a thread of its own, for ever."""
+def serve(port: int, upstream_port: int) -> None:
+    """Relay connections, each by a thread of its own, for ever."""
     with socket.create_server(("127.0.0.1", port)) as listening:
         while True:
             peer, _ = listening.accept()
-            threading.Thread(target=attend, args=(peer,), daemon=True).start()
+            threading.Thread(target=relay, args=(peer, upstream_port), daemon=True).start()
 
 
-def attend(peer: socket.socket) -> None:
-    """Answer one connection's requests to its end."""
+def relay(peer: socket.socket, upstream_port: int) -> None:
+    """Pass on each request of a connection, after it has slept, and its answer."""
     peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    with peer:
+    with peer, client.connect(upstream_port) as upstream:
         while head := peer.recv(65536):
             time.sleep(asked_for(head))
-            peer.sendall(_OK)
+            upstream.sendall(head)
+            peer.sendall(client.read_whole(upstream))
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]))
+    serve(int(sys.argv[1]), int(sys.argv[2]))

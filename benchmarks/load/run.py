@@ -200,7 +200,8 @@ class Bench:
                 entry = self._start(stack, subject, rulesets.DELAYS, DELAYS, HTTP1)
                 if entry is not None:
                     up[subject.name] = entry.running
-            up[CONTROL] = stack.enter_context(control(frozenset({self.cores.proxy}), self.work))
+            alone, upstream = frozenset({self.cores.proxy}), self.upstreams[HTTP1]
+            up[CONTROL] = stack.enter_context(control(alone, upstream.port, self.work))
             seen = [
                 Seen(name, asked, running.pid, stack.enter_context(client.connect(running.port)))
                 for name, running in up.items()

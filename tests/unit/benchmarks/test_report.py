@@ -67,7 +67,7 @@ def test_lateness_counts_from_what_was_asked_and_early_answers_are_counted() -> 
     with socket.socket() as peer:
         seen = delays.Seen("x", 5, 0, peer, [0.0051, 0.0049, 0.0052, 0.0070], foreign=0.2, turns=2)
     row = seen.row()
-    assert row.foreign == 0.1
+    assert row.foreign == 0.1  # of the average turn
     assert (row.count, row.early) == (4, 1)
     assert row.least_ms == pytest.approx(-0.1)
     assert row.p50_ms == pytest.approx(0.1)
