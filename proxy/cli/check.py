@@ -9,11 +9,11 @@ from typing import Any, Final
 import click
 
 from proxy.cli.exits import FAILURE, OK
-from proxy.cli.output import emit_json, paint, say
+from proxy.cli.output import count, emit_json, paint, say
 from proxy.cli.problems import as_json, read_source, show_problems
 from proxy.cli.remote import json_option
 from proxy.config import Config, parse
-from proxy.rulefiles import look, read_files
+from proxy.rulefiles import SUFFIXES, look, read_files
 from rules.model import Place, Rule
 from rules.parse import parse_rules
 from rules.presets import SCHEME
@@ -66,7 +66,10 @@ def _check_path(path: str, report: Report) -> None:
         report.texts["<stdin>"] = data.decode("utf-8", "replace")
         _check_document("<stdin>", data, report)
         return
-    contents = read_files(look([path]))
+    listing = look([path])
+    contents = read_files(listing)
+    if not listing.files:  # a directory: what is missing is an error in its place
+        report.files.append((path, f"0 rules: no file in it ends in {', '.join(SUFFIXES)}"))
     report.errors += contents.problems
     report.files += [(problem.place.source, "") for problem in contents.problems]
     for source, data in contents.documents:
@@ -84,7 +87,7 @@ def _check_document(source: str, data: bytes, report: Report) -> None:
         report.files.append((source, ""))
         return
     report.rules += rules
-    report.files.append((source, _count(len(rules), "rule")))
+    report.files.append((source, count(len(rules), "rule")))
 
 
 def _is_config(data: bytes, source: str) -> bool:
@@ -95,7 +98,7 @@ def _is_config(data: bytes, source: str) -> bool:
 
 def _check_config(source: str, data: bytes, report: Report) -> None:
     config = parse(data, source, report.warnings)
-    what = f"{_count(len(config.listeners), 'listener')}, {_count(len(config.upstreams), 'upstream')}"
+    what = f"{count(len(config.listeners), 'listener')}, {count(len(config.upstreams), 'upstream')}"
     report.files.append((source, what))
     base = os.path.dirname(source)
     before = len(report.rules)
@@ -127,10 +130,6 @@ def _check_names(report: Report) -> None:
             report.errors.append(Problem(rule.place, f"{rule.name}: name", message))
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def _print(report: Report) -> None:
     show_problems(report.errors, sys.stdout, report.text)
     show_problems(report.warnings, sys.stdout, report.text, kind="warning")
@@ -139,7 +138,7 @@ def _print(report: Report) -> None:
             say(f"{path}: {paint('ok', 'good', sys.stdout)}, {what}")
     if report.errors:
         bad = len({problem.place.source for problem in report.errors})
-        click.echo(f"{_count(len(report.errors), 'error')} in {_count(bad, 'file')}", err=True)
+        click.echo(f"{count(len(report.errors), 'error')} in {count(bad, 'file')}", err=True)
 
 
 def _print_json(report: Report) -> None:

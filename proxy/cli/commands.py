@@ -29,6 +29,11 @@ COMMANDS: Final[dict[str, str]] = {
     "demo": "proxy.cli.demo:demo",
 }
 
+# What click raises where a group is called without a command; before 8.2 it prints help by itself.
+NO_ARGUMENTS: Final[tuple[type[click.UsageError], ...]] = tuple(
+    found for found in [getattr(click.exceptions, "NoArgsIsHelpError", None)] if found is not None
+)
+
 
 class Commands(click.Group):
     """A click group whose commands are imported on demand (``misrule --version`` imports none)."""
@@ -73,15 +78,21 @@ class Commands(click.Group):
 
 
 def report(error: click.ClickException) -> None:
-    """Print what went wrong: the command, then the message; of a usage error also where help is."""
+    """Print what went wrong: the command, then the message; of a usage error also where help is.
+
+    A group that is called without a command has its help for a message: that is printed as it is.
+    """
     from proxy.cli.output import paint
 
     if isinstance(error, exits.Failed):
         for line in error.lines:
             click.echo(f"{paint('misrule:', 'error')} {line}", err=True)
         return
+    if isinstance(error, NO_ARGUMENTS):
+        click.echo(error.format_message(), err=True)
+        return
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "misrule"
-    text = error.format_message().replace("\n", " ").rstrip(".")
+    text = " ".join(error.format_message().split()).rstrip(".")
     text = text[:1].lower() + text[1:] if not text.startswith("'") else text
     click.echo(f"{paint(f'{command}:', 'error')} {text} (see `{command} --help`)", err=True)

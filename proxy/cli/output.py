@@ -50,6 +50,11 @@ def say(text: str = "", style: str = "") -> None:
     click.echo(paint(text, style, sys.stdout) if style else text, color=coloured(sys.stdout))
 
 
+def count(number: int, noun: str) -> str:
+    """Give a number with its noun: ``1 rule``, ``2 rules``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def emit_json(value: Any) -> None:
     """Print a value for machines."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))

@@ -55,7 +55,9 @@ class Admin:
     """The admin endpoint of a running proxy."""
 
     def __init__(self, address: str = ADMIN, token_file: str = "") -> None:
-        self.address = address.removeprefix("http://").rstrip("/")
+        given = address.removeprefix("http://").rstrip("/")
+        # `:9905`, as `misrule run` takes it, is every address of this machine: loopback is one of them.
+        self.address = f"127.0.0.1{given}" if given.startswith(":") else given
         self._token = _read_token(token_file)
 
     def call(
@@ -95,10 +97,10 @@ class Admin:
     def _connection(self) -> http.client.HTTPConnection:
         if self.address.startswith("unix:"):
             return _UnixConnection(self.address.removeprefix("unix:"))
-        try:
-            return http.client.HTTPConnection(self.address, timeout=TIMEOUT)
-        except http.client.InvalidURL as error:
-            raise click.UsageError(f"--admin: {self.address!r} is not host:port") from error
+        # Without a port http.client would ask whatever serves port 80.
+        if not self.address.rpartition(":")[2].isdecimal():
+            raise click.UsageError(f"--admin: {self.address!r} is not host:port")
+        return http.client.HTTPConnection(self.address, timeout=TIMEOUT)
 
     def _unreachable(self, error: Exception) -> str:
         why = reason(error) if isinstance(error, OSError) else f"no HTTP answer ({type(error).__name__})"

@@ -6,7 +6,7 @@ from typing import Final
 import click
 
 from proxy.cli.exits import Failed
-from proxy.cli.output import emit_json, say
+from proxy.cli.output import count, emit_json, say
 from proxy.cli.remote import Admin, Refused, admin_options, json_option
 from proxy.cli.times import TIME
 
@@ -42,11 +42,11 @@ def drain(after: float, wait: bool, admin: Admin, as_json: bool) -> None:
     time.sleep(after)
     begun = time.monotonic()
     told = admin.call("POST", "/v1/drain").value
-    count, grace = told["connections"], told["grace"]
+    grace = told["grace"]
     if as_json:
         emit_json(told)
     else:
-        say(f"draining: {count} connection{'' if count == 1 else 's'} open, gone within {grace:g} s")
+        say(f"draining: {count(told['connections'], 'connection')} open, gone within {grace:g} s")
     if not wait:
         return
     while _there(admin):

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from proxy.cli.output import emit_json, say, show_diff, table
+from proxy.cli.output import count, emit_json, say, show_diff, table
 from proxy.cli.remote import Admin, admin_options, json_option
 
 
@@ -44,7 +44,7 @@ def _list(found: dict[str, Any]) -> None:
 def _show(found: dict[str, Any]) -> None:
     about = found["about"]
     say(f"version {about['version']}, {about['created']}, by {_author(about)}, from {about['source']}")
-    say(f"SHA-256 {about['sha256']}, {len(found['rules'])} rules")
+    say(f"SHA-256 {about['sha256']}, {count(len(found['rules']), 'rule')}")
     if found["before"] is None:
         say("the version before is not kept")
     elif not found["diff"]:

@@ -98,7 +98,10 @@ def test_unknown_commands_come_back_as_unknown() -> None:
             ["explain", "/", "-H", "nonsense"],
             "misrule explain: invalid value for '-H': 'nonsense' is no header line",
         ),
+        (["schema"], "misrule schema: missing argument '{rules|config}'. Choose from: rules, config (see "),
         (["stop", "--admin", "a:b"], "misrule stop: --admin: 'a:b' is not host:port"),
+        (["stop", "--admin", "127.0.0.1"], "misrule stop: --admin: '127.0.0.1' is not host:port"),
+        (["stop", "--admin", "[::1]"], "misrule stop: --admin: '[::1]' is not host:port"),
     ],
 )
 def test_wrong_usage_is_one_clear_line_and_exit_code_2(words: list[str], line: str) -> None:
@@ -106,6 +109,17 @@ def test_wrong_usage_is_one_clear_line_and_exit_code_2(words: list[str], line: s
     assert (code, out) == (exits.USAGE, "")
     assert err.startswith(line)
     assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("words", [[], ["rules"], ["certs"], ["capture"]], ids=" ".join)
+def test_a_group_without_a_command_prints_its_help_as_it_is(words: list[str]) -> None:
+    _, out, err = run(*words)
+    assert out + err == run(*words, "--help")[1]
+
+
+def test_an_admin_endpoint_on_all_addresses_is_asked_on_loopback() -> None:
+    _, _, err = run("stop", "--admin", ":1")
+    assert err.startswith("misrule: admin not reachable at 127.0.0.1:1: connection refused")
 
 
 def test_a_failure_prints_each_of_its_lines() -> None:

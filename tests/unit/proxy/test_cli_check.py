@@ -82,6 +82,13 @@ def test_a_directory_is_checked_as_the_proxy_reads_it(tmp_path: Path) -> None:
     assert "notes.txt" not in out
 
 
+def test_a_directory_without_rule_files_says_so(tmp_path: Path) -> None:
+    (tmp_path / "rules.txt").write_text(GOOD)
+    code, out, err = run("check", str(tmp_path))
+    assert (code, err) == (0, "")
+    assert out == f"{tmp_path}: ok, 0 rules: no file in it ends in .yaml, .yml, .json\n"
+
+
 def test_an_empty_or_missing_file_is_a_mistake(tmp_path: Path) -> None:
     write(tmp_path, empty="")
     code, out, _ = run("check", str(tmp_path / "empty.yaml"), str(tmp_path / "none.yaml"))
