@@ -171,6 +171,13 @@ UPSTREAM_TRUNCATED: Final = Failure(
 UPSTREAM_IDLE: Final = Failure(
     "upstream_idle", 504, "http_response_timeout", "upstream stopped sending", _DEADLINE_EXCEEDED
 )
+UPSTREAM_NOT_READING: Final = Failure(
+    "upstream_not_reading",
+    504,
+    "http_response_timeout",
+    "upstream stopped reading the request",
+    _DEADLINE_EXCEEDED,
+)
 CLIENT_IDLE: Final = Failure("client_idle", 499, "", "the client stopped reading", _CANCELLED)
 TUNNEL_IDLE: Final = Failure("tunnel_idle", 499, "", "nothing moved for too long", _CANCELLED)
 SHUTDOWN: Final = Failure("shutdown", 503, "proxy_internal_error", "shutting down", _UNAVAILABLE)
@@ -219,6 +226,7 @@ ALL: Final[tuple[Failure, ...]] = (
     CLIENT_CLOSED,
     UPSTREAM_TRUNCATED,
     UPSTREAM_IDLE,
+    UPSTREAM_NOT_READING,
     CLIENT_IDLE,
     TUNNEL_IDLE,
     SHUTDOWN,
@@ -259,7 +267,9 @@ CAPTURES: Final[dict[str, str]] = {
     OWN_ADDRESS: "dialled was another port on which this proxy itself listens",
 }
 
-TIMEOUTS: Final = frozenset({CONNECT_TIMEOUT.kind, RESPONSE_TIMEOUT.kind, UPSTREAM_IDLE.kind})
+TIMEOUTS: Final = frozenset(
+    {CONNECT_TIMEOUT.kind, RESPONSE_TIMEOUT.kind, UPSTREAM_IDLE.kind, UPSTREAM_NOT_READING.kind}
+)
 
 
 def of_upstream(failure: Failure) -> bool:

@@ -175,12 +175,12 @@ class UpstreamTimeouts(Struct, frozen=True):
     """How long an upstream is waited for; time that a fault injects does not count."""
 
     connect: Annotated[float, option("duration", "Until a connection stands; then 504")] = 5.0
-    response_head: Annotated[float, option("duration", "From the request to the answer's head; then 504")] = (
-        60.0
-    )
-    idle: Annotated[float, option("duration", "An answer in which nothing moves, or an idle connection")] = (
-        300.0
-    )
+    response_head: Annotated[
+        float, option("duration", "From the request to the end of the answer's head; then 504")
+    ] = 60.0
+    idle: Annotated[
+        float, option("duration", "A request or an answer in which nothing moves, or an idle connection")
+    ] = 300.0
     keepalive: Annotated[
         float | None,
         option(

@@ -347,7 +347,7 @@ class ClientConnection(ClientLeg):
         elif ex is not None and self.pipe.full:
             end.fail(ex, errors.CLIENT_IDLE)
             self.reset()
-        elif ex is not None and self.state == READ_BODY and ex.body_open:
+        elif ex is not None and self.state == READ_BODY and ex.body_open and not self.pipe.reasons:
             self.turn_away(errors.BODY_TIMEOUT)
 
     def idle(self) -> bool:

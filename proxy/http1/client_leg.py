@@ -73,7 +73,9 @@ class ClientLeg(ClientSide):
             raw = raw and head.framing != CHUNKED
         framing = head.framing
         if request.minor == 0:
-            if framing == CHUNKED:  # HTTP/1.0 knows no chunks: the end of the connection ends the body
+            if framing == CHUNKED or (framing == NO_BODY and head.codings is not None):
+                # HTTP/1.0 knows no chunks, and is not told of any either (RFC 9112, section 6.1): the end of
+                # the connection ends the body, also one that is left out as in the answer to HEAD.
                 framing = UNTIL_CLOSE
                 raw = False
         elif framing == UNTIL_CLOSE:

@@ -39,6 +39,7 @@ class UpstreamConnection(UpstreamLeg):
         self.advancing: bool = False
         self.interim: bool = False
         self.since: float = worker.timers.now()
+        self.timed: int = 0  # the use whose time has begun: `since` is of it
         self.passing: Passing | None = None
         self.error: Exception | None = None  # with which the connection was lost
         self.ended: bool = False  # it does not count as open any more
@@ -185,6 +186,7 @@ class UpstreamConnection(UpstreamLeg):
                     response_body.finish(ex, self.reader)
         elif head.status != 101:
             self.interim = True
+            self.timed = 0  # a sign of life (RFC 9110, section 15.2): the head's time begins anew
             response_head.interim(ex, head)
         elif ex.head.upgrade:
             response_head.enter(ex, head if ex.head.block is None else upgrades.agreed(head, self.key))
@@ -274,8 +276,10 @@ class UpstreamConnection(UpstreamLeg):
         ex = self.ex
         if self.moved or (ex is not None and ex.holding is not None):
             self.moved = False
-            self.since = now
-            return
+            if ex is None or ex.holding is not None or not self._head_begun(ex):
+                self.timed = self.uses
+                self.since = now
+                return
         target = self.target
         passing = self.passing
         if passing is not None:  # the client's connection keeps the time of a tunnel
@@ -288,8 +292,14 @@ class UpstreamConnection(UpstreamLeg):
         elif ex.response is None:
             if ex.sent_at > 0.0 and now - max(ex.sent_at, self.since) > target.response_timeout:
                 end.fail(ex, errors.RESPONSE_TIMEOUT)
+            elif self.pipe.full and now - self.since > target.idle_timeout:
+                end.fail(ex, errors.UPSTREAM_NOT_READING)
         elif self.pipe.reasons == 0 and now - self.since > target.idle_timeout:
             end.fail(ex, errors.UPSTREAM_IDLE)
+
+    def _head_begun(self, ex: Exchange) -> bool:
+        """Tell whether what has come is a head that is not complete: pieces of it buy no time."""
+        return self.answered and self.timed == self.uses and ex.response is None and ex.pending_head is None
 
     def rules_changed(self, before: Snapshot) -> None:
         pass  # the client's side draws for the exchange; an idle upstream connection carries none

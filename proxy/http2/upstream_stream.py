@@ -28,7 +28,7 @@ class UpstreamStream(UpstreamSide):
     credited: int = 0
     full: bool = False  # the client was asked to slow down
     lost: bool = False  # nothing more comes, and the answer is not complete
-    since: float = 0.0  # when the answer last moved
+    since: float = 0.0  # when the answer, or what waited for the upstream's window, last moved
 
     def __init__(self, link: Link, stream: Stream, target: Upstream, endpoint: Endpoint, again: Then) -> None:
         self.link: Link = link
@@ -93,6 +93,7 @@ class UpstreamStream(UpstreamSide):
         ex = self.ex
         if self.sender.push(piece) and ex is not None:
             self.full = True
+            self.since = ex.worker.timers.now()
             ex.client.pause(BY_PEER)
 
     def last(self, piece: bytes) -> None:
@@ -129,6 +130,7 @@ class UpstreamStream(UpstreamSide):
         code = self.sender.parted()
         if code >= 0:
             self._reset(code)
+        self.since = self.link.codec.now
         if self.full and self.stream.queued == 0:
             self.full = False
             if self.ex is not None:
@@ -344,6 +346,8 @@ class UpstreamStream(UpstreamSide):
         elif ex.response is None:
             if ex.sent_at > 0.0 and now - max(ex.sent_at, self.since) > self.target.response_timeout:
                 end.fail(ex, errors.RESPONSE_TIMEOUT)
+            elif self.full and now - self.since > self.target.idle_timeout:
+                end.fail(ex, errors.UPSTREAM_NOT_READING)
         elif not self.reasons and now - self.since > self.target.idle_timeout:
             end.fail(ex, errors.UPSTREAM_IDLE)
 

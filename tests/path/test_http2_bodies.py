@@ -144,3 +144,26 @@ async def test_an_upload_in_one_frame_reaches_a_kept_http1_upstream(
     assert (data.data, type(reader.next_event())) == (b"abc", h11.EndOfMessage)
     upstream.gives(b"HTTP/1.1 204 No Content\r\n\r\n")
     assert client.sync().fields(sid)[":status"] == "204"
+
+
+async def test_an_upstream_that_opens_no_window_is_not_the_clients_fault() -> None:
+    on = Http2Stage()
+    client = on.client()
+    client.gives(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9000000\r\n\r\n")
+    server = await on.server()
+    server.credit = False
+    while not client.paused:
+        client.gives(bytes(60_000))
+    server.sync()
+    on.sweep(200)
+    server.h2.increment_flow_control_window(10_000, server.requests()[0])  # a sign of life
+    server.h2.increment_flow_control_window(10_000)
+    server.sync()
+    assert client.paused
+    on.sweep(299)
+    assert client.taken() == b""
+    on.sweep(3)
+    answer = client.taken()
+    assert answer.startswith(b"HTTP/1.1 504 ")
+    assert on.upstream.cells.failures == {"upstream_not_reading": 1}
+    assert server.sync().reset(server.requests()[0]) is not None

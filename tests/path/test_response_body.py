@@ -47,6 +47,29 @@ async def test_a_chunked_body_is_unwrapped_for_http10() -> None:
     assert client.closing or client.ended
 
 
+@pytest.mark.parametrize(
+    ("asked", "status"), [(b"HEAD / HTTP/1.0\r\nconnection: keep-alive\r\n\r\n", b"200"), (OLD_GET, b"304")]
+)
+async def test_http10_hears_of_no_chunks_where_there_is_no_body_either(asked: bytes, status: bytes) -> None:
+    stage = Stage()
+    client = stage.client()
+    client.gives(asked)
+    upstream = await stage.connected()
+    upstream.gives(b"HTTP/1.1 %b OK\r\ntransfer-encoding: chunked\r\nx: y\r\n\r\n" % status)
+    assert client.taken() == b"HTTP/1.1 %b OK\r\nx: y\r\nconnection: close\r\n\r\n" % status
+    assert client.closing or client.ended
+
+
+async def test_the_length_of_what_http10_asked_about_stays() -> None:
+    stage = Stage()
+    client = stage.client()
+    client.gives(b"HEAD / HTTP/1.0\r\nconnection: keep-alive\r\n\r\n")
+    upstream = await stage.connected()
+    upstream.gives(LONG)
+    assert client.taken() == LONG[:-2] + b"connection: keep-alive\r\n\r\n"
+    assert not client.closing
+
+
 async def test_a_broken_answer_ends_the_client_before_its_end() -> None:
     stage = Stage()
     client = stage.client()

@@ -73,6 +73,7 @@ WANTED = {
     "client_closed": (499, "", 1),
     "upstream_truncated": (502, "http_response_incomplete", 13),
     "upstream_idle": (504, "http_response_timeout", 4),
+    "upstream_not_reading": (504, "http_response_timeout", 4),
     "client_idle": (499, "", 1),
     "tunnel_idle": (499, "", 1),
     "shutdown": (503, "proxy_internal_error", 14),

@@ -8,6 +8,7 @@ from tests.support.h2_stage import Peer
 GET = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
 SLOW = b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n"
 HEAD = b"HEAD / HTTP/1.1\r\nhost: a\r\n\r\n"
+POST = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n0123456789"
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"
 
 
@@ -63,6 +64,66 @@ async def test_time_before_the_request_was_sent_is_not_the_upstreams() -> None:
     assert queued.taken() == b""
     stage.sweep(1.25)
     assert queued.taken().startswith(b"HTTP/1.1 504 ")
+
+
+async def test_the_head_of_an_answer_has_one_time_however_many_pieces_it_comes_in() -> None:
+    stage = Stage(response_timeout=2.0)
+    client, upstream = await kept(stage)
+    client.gives(GET)
+    for byte in OK[:7]:
+        stage.sweep(0.25)
+        upstream.gives(bytes([byte]))
+    assert client.taken() == b""
+    stage.sweep(0.75)
+    assert client.taken().startswith(b"HTTP/1.1 504 ")
+    assert stage.upstream.cells.failures == {"response_timeout": 1}
+    assert upstream.closing
+
+
+async def test_a_byte_at_once_after_a_long_silence_is_no_late_head() -> None:
+    stage = Stage("  - {name: r, match: {path: /slow}, faults: [delay: 60s]}", response_timeout=2.0)
+    client, upstream = await kept(stage)
+    client.gives(SLOW)
+    stage.sweep(60.25)
+    upstream.gives(OK[:5])
+    stage.sweep(1.75)
+    upstream.gives(OK[5:])
+    assert client.taken().startswith(b"HTTP/1.1 200 ")
+
+
+async def test_an_interim_answer_is_a_sign_of_life() -> None:
+    stage = Stage(response_timeout=2.0)
+    client, upstream = await kept(stage)
+    client.gives(GET)
+    for _ in range(4):
+        stage.sweep(1.5)
+        upstream.gives(b"HTTP/1.1 102 Processing\r\n\r\n")
+    assert client.taken().count(b" 102 ") == 4
+    stage.sweep(0.25)
+    upstream.gives(OK[:5])
+    stage.sweep(1.5)
+    assert client.taken() == b""
+    stage.sweep(0.75)
+    assert client.taken().startswith(b"HTTP/1.1 504 ")
+
+
+async def test_an_upstream_that_does_not_read_is_not_the_clients_fault() -> None:
+    stage = Stage()
+    client = stage.client()
+    client.gives(POST[: POST.index(b"\r\n\r\n") + 4])
+    upstream = await stage.connected()
+    upstream.protocol.pause_writing()
+    stage.sweep(200)
+    upstream.protocol.resume_writing()
+    upstream.protocol.pause_writing()
+    stage.sweep(299)
+    assert client.taken() == b""
+    stage.sweep(3)
+    answer = client.taken()
+    assert answer.startswith(b"HTTP/1.1 504 ")
+    assert b"error=http_response_timeout" in answer
+    assert stage.upstream.cells.failures == {"upstream_not_reading": 1}
+    assert upstream.closing
 
 
 async def test_an_upstream_that_stops_in_the_middle_is_cut_after_its_time() -> None:
