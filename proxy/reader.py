@@ -1,6 +1,6 @@
 """Reading rule documents without stalling traffic: small ones here, large ones in a helper process.
 
-YAML takes about 100 µs of Python per rule and holds the loop all the while; a thread would not help.
+YAML takes 30 to 100 µs of Python per rule and holds the loop all the while; a thread would not help.
 So a large set is read by ``python -m proxy.reader``: it gets the documents on its standard input, finds
 every mistake with its place, and gives back plain values.  What is left for the loop is to build the rules
 from values known to be good, a few at a time.
@@ -18,9 +18,10 @@ import msgspec
 from proxy.memory import FewCollections
 from rules.model import Place, Rule
 from rules.parse import parse_rule, parse_rules
-from rules.text import Problem, RulesError
+from rules.text import Problem, RulesError, looks_like_json
 
-LARGE: Final = 64 << 10  # bytes of all documents together from which on the helper reads
+LARGE: Final = 64 << 10  # bytes of JSON, of all documents together, from which on the helper reads
+YAML: Final = 4  # a byte of YAML counts so many times: it takes 1 to 2 ms a KiB, JSON less than half of one
 PATIENCE: Final = 30.0  # seconds that the helper may take
 SLICE: Final = 0.005  # seconds of building rules between two turns of the loop
 
@@ -44,7 +45,7 @@ async def read_documents(documents: Documents, api: bool = False, large: int = L
     ``api``: they came over the admin endpoint, see ``rules.parse``.  The loop is not held for longer than a
     few milliseconds at a time.
     """
-    if sum(len(data) for _, data in documents) < large:
+    if sum(len(data) * (1 if looks_like_json(data) else YAML) for _, data in documents) < large:
         return read_here(documents, api)
     with FewCollections():
         return await _read_large(documents, api)

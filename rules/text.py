@@ -28,6 +28,7 @@ T = TypeVar("T")
 MAX_SIZE: Final = 16 << 20  # bytes of one document
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 _BYTE: Final = re.compile(r"\(byte ([0-9]+)\)")
+_BOM: Final = b"\xef\xbb\xbf"
 _JSON_KEYS: Final = re.compile(rb'"[ \t\r\n]*:')
 
 
@@ -168,9 +169,9 @@ def read(data: bytes, source: str) -> Node:
     problem = _unreadable(data)
     if problem is not None:
         raise _fatal(source, problem)
-    data = data.removeprefix(b"\xef\xbb\xbf")
+    data = data.removeprefix(_BOM)
     broken_json: Broken | None = None
-    if data.lstrip()[:1] in (b"{", b"["):
+    if looks_like_json(data):
         try:
             return _read_json(data, source)
         except Broken as broken:
@@ -183,6 +184,11 @@ def read(data: bytes, source: str) -> Node:
     document = Document(source, spot)
     _note_twice(document, twice)
     return Node(value, (), document)
+
+
+def looks_like_json(data: bytes) -> bool:
+    """Tell whether a document is read as JSON first; it may still be YAML in flow style."""
+    return data.removeprefix(_BOM).lstrip()[:1] in (b"{", b"[")
 
 
 def read_value(value: object, source: str) -> Node:

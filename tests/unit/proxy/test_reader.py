@@ -4,6 +4,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from proxy import reader
@@ -95,3 +96,34 @@ async def test_a_thousand_rules_do_not_hold_the_loop() -> None:
     assert len(rules) == 1000
     print(f"reading 1,000 rules ({len(data) >> 10} KiB of YAML): {stalls}")
     assert stalls.worst_cpu < 0.05
+
+
+_SHORT = b"version: 1\nrules:\n" + b"".join(b"- {name: r%d, faults: [{abort: 500}]}\n" % n for n in range(1000))
+
+
+async def test_a_thousand_short_rules_do_not_hold_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """38 KiB of YAML are a thousand rules, too, and would take 40 to 70 ms here."""
+
+    def here(documents: object, api: bool = False) -> list[list[Rule]]:
+        raise AssertionError("they were read on the loop")
+
+    monkeypatch.setattr(reader, "read_here", here)
+    with Stalls() as stalls:
+        ((*rules,),) = await read_documents((("a.yaml", _SHORT),))
+    assert len(rules) == 1000
+    print(f"reading 1,000 short rules ({len(_SHORT) >> 10} KiB of YAML): {stalls}")
+    assert stalls.worst_cpu < 0.05
+
+
+async def test_json_of_the_same_size_is_read_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the fast path: fifty sets a second leave no time to start a helper for each."""
+
+    async def helper(documents: object, api: bool) -> list[reader.Read]:
+        raise AssertionError("a helper was started")
+
+    monkeypatch.setattr(reader, "_read_in_helper", helper)
+    rules = [{"name": f"r{n}", "faults": [{"abort": 500}]} for n in range(800)]
+    data = b"\xef\xbb\xbf " + msgspec.json.encode({"version": 1, "rules": rules})
+    assert len(_SHORT) * 0.8 < len(data) < LARGE
+    ((*read,),) = await read_documents((("body", data),))
+    assert len(read) == 800
