@@ -62,6 +62,11 @@ class Route:
         """A name that no other call has."""
         return getattr(self.view, "__name__", "view")
 
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """What it takes in the query."""
+        return tuple(name for name in self.options if name != IF_MATCH)
+
     def match(self, path: str) -> dict[str, str] | None:
         """Give the parameters in the path, or None where it is another path."""
         wanted, given = self.path.split("/"), path.split("/")

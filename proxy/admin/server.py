@@ -31,6 +31,7 @@ from proxy.config import AdminConfig, split_address
 from proxy.config.addresses import BOTH
 from proxy.metrics.exposition import Exposition, Sources
 from proxy.net import sockets
+from rules.params import nearest
 
 CONNECTIONS: Final = 64  # at once, for each of the two listeners
 HEAD_TIME: Final = 10.0  # seconds that a head may take, or a connection may be idle
@@ -204,6 +205,7 @@ class _Door:
         if route is None:
             raise self._not_found(request)
         body = b""
+        _check_parameters(request, route)
         if request.method not in SAFE:
             check_content(request, route.accepts)
             body = await read_body(request)
@@ -230,6 +232,18 @@ class _Door:
             allowed.append("HEAD")
         allow = ", ".join(allowed)
         return Refusal(405, "method", f"{request.path} takes {allow}", headers={"Allow": allow})
+
+
+def _check_parameters(request: BaseRequest, route: Route) -> None:
+    """Refuse query parameters that the call does not take: a mistyped ``dry_run`` must not make the change."""
+    if not route.path.startswith("/v1/"):
+        return  # probes and scrapers may add what they like
+    for name in request.rel_url.query:
+        if name not in route.parameters:
+            near = nearest(name, route.parameters)
+            hint = f'did you mean "{near}"?' if near else f"it takes {', '.join(route.parameters) or 'none'}"
+            text = f'{request.path[:200]} takes no query parameter "{name[:40]}"; {hint}'
+            raise Refusal(400, "invalid-parameter", text)
 
 
 class _HealthDoor(_Door):

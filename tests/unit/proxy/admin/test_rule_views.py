@@ -112,6 +112,19 @@ async def test_a_dry_run_only_checks(endpoint: Endpoint) -> None:
     assert (await endpoint.call("PUT", "/v1/rules?dry_run=maybe", {})).kind == "invalid-parameter"
 
 
+async def test_a_mistyped_parameter_changes_nothing(endpoint: Endpoint) -> None:
+    body = {"version": 1, "rules": [{"name": "new", "faults": [{"abort": 503}]}]}
+    for typed in ["dryrun=true", "dry_run=true&Dry-Run=true", "limit=5"]:
+        answer = await endpoint.call("PUT", f"/v1/rules?{typed}", body)
+        assert (answer.status, answer.kind) == (400, "invalid-parameter"), typed
+    assert 'no query parameter "limit"; it takes dry_run' in answer.json["detail"]
+    answer = await endpoint.call("DELETE", "/v1/rules/from-file?dryrun=true")
+    assert (answer.status, answer.json["detail"].endswith('did you mean "dry_run"?')) == (400, True)
+    assert (await endpoint.call("GET", "/v1/stats?limt=5")).kind == "invalid-parameter"
+    assert (await endpoint.call("GET", "/healthz?probe=1")).status == 200
+    assert await names(endpoint) == {"from-file": "file"}
+
+
 async def test_mistakes_come_with_their_places_and_change_nothing(endpoint: Endpoint) -> None:
     bad = b"version: 1\nrules:\n  - name: A\n    faults: [{delay: 5}]\n    mach: {}\n"
     answer = await endpoint.call("PUT", "/v1/rules", bad, content_type="application/yaml")
