@@ -1,9 +1,9 @@
 """Rule files that change come into force by themselves, and bad ones never do.
 
 Directories are watched, not files: a rename replaces a file and would take the watch along.  What the watch
-says is only that it is time to look; a look every few seconds does the same where the watch is blind (network
-file systems, inotify used up).  Nothing is read before it has been still for a moment, so that a file that
-is being written is not taken for whole.
+says is only that it is time to look; a look twice a second (80 µs) does the same where the watch sees nothing
+(links that lead through other directories, network file systems, inotify used up).  Nothing is read before it
+has been still for a moment, so that a file that is being written is not taken for whole.
 
 Whatever is wrong (missing, empty, unreadable, mistakes) concerns the file layer as a whole: the last good
 set stays, log, metrics and readiness say so, and the next look may find all well again.
@@ -28,8 +28,7 @@ from rules.text import Problem, RulesError
 
 SETTLE: Final = 0.05  # seconds that files must be still before they are read
 RESTLESS: Final = 20  # looks after which files that never become still are read all the same
-POLL: Final = 2.0  # seconds between looks while a watch works
-POLL_BLIND: Final = 0.5  # without one
+POLL: Final = 0.5  # seconds between looks, also where a watch works: it may not see all
 REWATCH: Final = 30.0  # seconds until a watch that failed is tried again
 SET_UP: Final = 0.2  # seconds until a watch surely works
 SHOWN: Final = 20  # problems in one log line
@@ -118,7 +117,7 @@ class Reloader:
     async def _look_often(self) -> None:
         while True:
             try:
-                async with asyncio.timeout(min(self._poll, POLL_BLIND) if self._blind else self._poll):
+                async with asyncio.timeout(min(self._poll, POLL) if self._blind else self._poll):
                     await self._wake.wait()
             except TimeoutError:
                 pass
@@ -259,7 +258,7 @@ class Reloader:
             self._log.event(
                 "warning",
                 "watching_by_polling",
-                message=f"rule files cannot be watched ({why}): they are looked at every {POLL_BLIND} s",
+                message=f"rule files cannot be watched ({why}): they are looked at every {POLL} s",
             )
         self._blind = why
 

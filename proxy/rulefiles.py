@@ -171,6 +171,8 @@ def directories(paths: list[str]) -> list[str]:
         home = path if os.path.isdir(path) else os.path.dirname(path) or "."
         real = os.path.dirname(os.path.realpath(path))
         wanted[os.path.abspath(home)] = None
-        if not os.path.isdir(path) and not real.startswith(os.path.realpath(home)):
+        # What ``..data`` leads to is never changed, only swapped, which its directory tells.
+        seen = (os.path.realpath(home), os.path.realpath(os.path.join(home, SWAPPED)))
+        if not os.path.isdir(path) and real not in seen:
             wanted[real] = None
     return [path for path in wanted if os.path.isdir(path)]

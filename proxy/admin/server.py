@@ -235,7 +235,7 @@ class _Door:
 
 
 def _check_parameters(request: BaseRequest, route: Route) -> None:
-    """Refuse query parameters that the call does not take: a mistyped ``dry_run`` must not make the change."""
+    """Refuse query parameters that the call does not take: a mistyped ``dry_run`` must not make a change."""
     if not route.path.startswith("/v1/"):
         return  # probes and scrapers may add what they like
     for name in request.rel_url.query:

@@ -98,7 +98,9 @@ async def test_a_thousand_rules_do_not_hold_the_loop() -> None:
     assert stalls.worst_cpu < 0.05
 
 
-_SHORT = b"version: 1\nrules:\n" + b"".join(b"- {name: r%d, faults: [{abort: 500}]}\n" % n for n in range(1000))
+_SHORT = b"version: 1\nrules:\n" + b"".join(
+    b"- {name: r%d, faults: [{abort: 500}]}\n" % n for n in range(1000)
+)
 
 
 async def test_a_thousand_short_rules_do_not_hold_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:

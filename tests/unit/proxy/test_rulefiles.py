@@ -157,5 +157,11 @@ def test_directories_to_watch(tmp_path: Path) -> None:
     assert directories([str(home / "plain.yaml"), str(home / "missing.yaml"), str(home)]) == [str(home)]
     assert directories([str(home / "link.yaml")]) == [str(home), str(away)]
     assert directories([str(tmp_path / "no" / "file.yaml")]) == []
+    for inside in (home / "current", tmp_path / "home-of-others"):
+        inside.mkdir()
+        (inside / "real.yaml").write_text("x")
+        (home / "link.yaml").unlink()
+        (home / "link.yaml").symlink_to(inside / "real.yaml")
+        assert directories([str(home / "link.yaml")]) == [str(home), str(inside)]
     configmap(home, "1", rules="x")
     assert directories([str(home / "rules.yaml")]) == [str(home)]
