@@ -50,6 +50,11 @@ def say(text: str = "", style: str = "") -> None:
     click.echo(paint(text, style, sys.stdout) if style else text, color=coloured(sys.stdout))
 
 
+def complain(text: str) -> None:
+    """Print a line, painted or not, on standard error."""
+    click.echo(text, err=True, color=coloured(sys.stderr))
+
+
 def count(number: int, noun: str) -> str:
     """Give a number with its noun: ``1 rule``, ``2 rules``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"

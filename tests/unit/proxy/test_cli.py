@@ -171,6 +171,16 @@ def test_colours_are_for_people(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert not painted(capsys)
 
 
+@pytest.mark.parametrize(
+    "words", [["check", "nowhere.yaml"], ["schema", "rule"], ["stop", "--admin", "127.0.0.1:1"]], ids=" ".join
+)
+def test_errors_in_a_pipe_have_colours_only_where_asked_for(words: list[str]) -> None:
+    plain = run(*words, env={"FORCE_COLOR": None, "NO_COLOR": None})
+    forced = run(*words, env={"FORCE_COLOR": "1", "NO_COLOR": None})
+    assert "\x1b[" not in plain[1] + plain[2]
+    assert "\x1b[" in forced[1] + forced[2]
+
+
 def test_standard_error_decides_for_what_is_printed_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.delenv("FORCE_COLOR", raising=False)
