@@ -1,5 +1,7 @@
 """From the request that ``POST /v1/explain`` asks about to the facts that rules look at."""
 
+from ipaddress import ip_address
+
 from proxy.admin.problem import Refusal
 from proxy.admin.types import ExplainRequest
 from proxy.config import Config, ListenerConfig, RouteConfig, split_address
@@ -13,7 +15,7 @@ Headers = dict[bytes, list[bytes]]
 def facts_of(asked: ExplainRequest, config: Config) -> Facts:
     """Make the facts; what was not given is as an ordinary request would have it.  Raises Refusal."""
     listener = _listener(asked.listener, config)
-    facts = Facts(listener.name, asked.source, _protocols(asked.protocol))
+    facts = Facts(listener.name, _source(asked.source), _protocols(asked.protocol))
     path, _, query = asked.path.partition("?")
     facts.method = _bytes(asked.method)
     facts.path, facts.query = _bytes(path), _bytes(query)
@@ -38,6 +40,15 @@ def _listener(name: str, config: Config) -> ListenerConfig:
             return listener
     known = ", ".join(listener.name for listener in config.listeners)
     raise Refusal(422, "invalid-body", f'there is no listener "{name}"; there are {known}')
+
+
+def _source(given: str) -> str:
+    """Take an address as clients have it, or "", which is that of clients at a unix socket."""
+    try:
+        return given and str(ip_address(given))
+    except ValueError:
+        text = f'the source is an IP address such as 10.0.0.7, not "{given[:40]}"'
+        raise Refusal(422, "invalid-body", text) from None
 
 
 def _protocols(given: str | list[str]) -> int:

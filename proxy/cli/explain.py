@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -94,7 +95,7 @@ def build_request(
         "headers": headers,
         "listener": listener,
         "upstream": upstream,
-        "source": source,
+        "source": _address(source),
         "protocol": list(protocols) or ["http1"],
         "sni": sni,
     }
@@ -105,6 +106,16 @@ def build_request(
             "grpc_status": _status(grpc_status),
         }
     return request
+
+
+def _address(text: str) -> str:
+    """Read an IP address; empty is that of clients at a unix socket."""
+    try:
+        return text and str(ip_address(text))
+    except ValueError:
+        raise click.BadParameter(
+            f"'{text}' is no IP address such as 10.0.0.7", param_hint="'--source'"
+        ) from None
 
 
 def _status(text: str) -> int:

@@ -99,6 +99,10 @@ def test_unknown_commands_come_back_as_unknown() -> None:
             "misrule explain: invalid value for '-H': 'nonsense' is no header line",
         ),
         (["schema"], "misrule schema: missing argument '{rules|config}'. Choose from: rules, config (see "),
+        (
+            ["explain", "/", "--source", "10.0.0"],
+            "misrule explain: invalid value for '--source': '10.0.0' is no IP address such as 10.0.0.7 (see ",
+        ),
         (["stop", "--admin", "a:b"], "misrule stop: --admin: 'a:b' is not host:port"),
         (["stop", "--admin", "127.0.0.1"], "misrule stop: --admin: '127.0.0.1' is not host:port"),
         (["stop", "--admin", "[::1]"], "misrule stop: --admin: '[::1]' is not host:port"),

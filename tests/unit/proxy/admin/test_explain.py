@@ -52,6 +52,7 @@ async def test_explain_looks_at_an_answer_too(endpoint: Endpoint) -> None:
     [
         {"listener": "nobody"},
         {"protocol": "http9"},
+        {"source": "10.0.0"},
         {"mehtod": "GET"},
         {"path": 5},
         {"response": {"status": 5}},
