@@ -142,6 +142,7 @@ class App:
             self._identities.close()
         if hasattr(self, "worker"):
             self.schedules.close()
+            self.worker.cutting = True
             for connection in list(self.worker.connections):
                 connection.shut()
             await self._naming.close()

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from mypy_extensions import mypyc_attr
 
+from proxy import errors
 from proxy.logs import Log
 from proxy.metrics.cells import WorkerCells
 from proxy.net.connection import Connection
@@ -102,6 +103,7 @@ class Worker:
         self.pacer: Pacer = Pacer(timers, self.cork)
         self.draining: bool = False
         self.cut_at: float = 0.0  # while it drains: when what is still under way is cut
+        self.cutting: bool = False  # what is open now ends because the proxy does
         self.wall_clock: Callable[[], float] = time.time
         self.tasks: set[asyncio.Task[None]] = set()
         self._id_prefix: bytes = _uuid_prefix()
@@ -114,6 +116,10 @@ class Worker:
         """
         self._id += 1
         return b"%b%012x" % (self._id_prefix, self._id)
+
+    def cause(self, failure: errors.Failure) -> errors.Failure:
+        """Name what ended an exchange: where the proxy cuts all that is open, it is nobody else's doing."""
+        return errors.SHUTDOWN if self.cutting else failure
 
     def bug(self, phase: str) -> None:
         """An exception that nobody expected reached a connection: count it and log it, with its place."""

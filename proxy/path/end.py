@@ -228,9 +228,9 @@ def fail(ex: Exchange, failure: Failure) -> None:
 
 
 def _note(ex: Exchange, failure: Failure) -> None:
-    """Count a failure: at the upstream where one was chosen, unless it was the client that left."""
-    ex.failure = failure
-    target = None if failure is errors.CLIENT_CLOSED else ex.target
+    """Count a failure: at the upstream where one was chosen, unless the client or the proxy left."""
+    ex.failure = failure = ex.worker.cause(failure)
+    target = None if failure is errors.CLIENT_CLOSED or failure is errors.SHUTDOWN else ex.target
     ex.worker.cells.failed(ex.listener_name(), target.name if target is not None else "", failure.kind)
 
 
@@ -261,7 +261,7 @@ def proxy_status(failure: Failure) -> bytes:
 def gone(ex: Exchange, failure: Failure = errors.CLIENT_CLOSED) -> None:
     """The client went away, or broke the protocol in the middle: what was under way for it is given up."""
     if not ex.over:
-        ex.failure = failure
+        ex.failure = failure = ex.worker.cause(failure)
         ex.worker.cells.failed(ex.listener_name(), "", failure.kind)
         finish(ex)
 

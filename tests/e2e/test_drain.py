@@ -178,6 +178,7 @@ def config(address: str, grace: str) -> dict[str, object]:
         "listeners": [listener],
         "upstreams": {"shop": {"address": address}},
         "drain": {"grace": grace},
+        "log": {"access": "all"},
     }
 
 
@@ -195,6 +196,9 @@ def test_what_does_not_end_is_cut_after_the_grace(launch: Launch, upstream: Call
         peer.rest(5.0)
         assert [goaway.last_stream_id for goaway in peer.goaways][:2] == [HIGHEST, 1]
         assert not under_way.ended
+    # Neither the client nor the upstream has gone away.
+    outcomes = eventually(lambda: (found := proxy.records(event="access"))[1:] and found)
+    assert [line["outcome"] for line in outcomes] == ["shutdown"] * 2
 
 
 def test_a_second_signal_ends_it_at_once(launch: Launch, upstream: Callable[..., Scripted]) -> None:
