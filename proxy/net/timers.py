@@ -57,7 +57,10 @@ class Timers:
         return self.now
 
     def after(self, seconds: float, callback: Callback) -> Timer:
-        """Call ``callback.fire()`` once, ``seconds`` from now or up to a millisecond later, never earlier."""
+        """Call ``callback.fire()`` once, ``seconds`` from now or up to a millisecond later, never earlier.
+
+        Nor before this returns: who asks may keep the timer, and forget it when it fires.
+        """
         raise NotImplementedError
 
 
@@ -79,7 +82,12 @@ class LoopTimer(Timer):
         if left <= 0.0:
             self.callback = None
             callback.fire()
-        elif left > _LONG:
+        else:
+            self.wait(left)
+
+    def wait(self, left: float) -> None:
+        """Let the loop or the alarm call ``arm`` when so many seconds are over."""
+        if left > _LONG:
             self.handle = self.timers.loop.call_later(left - _REST, self.arm)
         elif self.timers.alarm is not None:
             self.timers.ring_for(self, left)
@@ -119,9 +127,10 @@ class LoopTimers(Timers):
 
     def after(self, seconds: float, callback: Callback) -> Timer:
         timer = LoopTimer(self, self.clock() + seconds, callback)
-        timer.handle = self.loop.call_soon(timer.arm) if seconds <= 0.0 else None
-        if timer.handle is None:
-            timer.arm()
+        if seconds <= 0.0:
+            timer.handle = self.loop.call_soon(timer.arm)
+        else:
+            timer.wait(seconds)  # a look at the clock might find that it is over, were the machine busy
         return timer
 
     def ring_for(self, timer: LoopTimer, left: float) -> None:

@@ -129,6 +129,24 @@ def test_nothing_to_wait_for_is_the_next_turn_and_not_at_once(seconds: float) ->
     assert len(noted.times) == 1
 
 
+@pytest.mark.parametrize("alarmed", [False, True])
+@pytest.mark.parametrize("seconds", [1e-9, 0.0004, 0.001, 0.02])
+def test_not_at_once_even_if_the_time_is_over_meanwhile(seconds: float, alarmed: bool) -> None:
+    """The machine does something else while the wait begins: who waits has no timer yet to forget."""
+    loop = Loop()
+
+    def clock() -> float:
+        loop.time += 0.03
+        return loop.time
+
+    noted = Noted(loop)
+    timers = LoopTimers(loop, clock, FakeAlarm(loop) if alarmed else None)  # type: ignore[arg-type]
+    timers.after(seconds, noted)
+    assert noted.times == []
+    loop.run()
+    assert len(noted.times) == 1
+
+
 def test_a_cancelled_one_is_not_called(loop_and_timers: tuple[Loop, LoopTimers]) -> None:
     loop, timers = loop_and_timers
     noted = Noted(loop)
