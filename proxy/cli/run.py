@@ -117,7 +117,20 @@ def run(context: click.Context, /, **given: Any) -> int:
     """
     if context.get_parameter_source("token_file") is ParameterSource.ENVIRONMENT:
         given["token_file"] = Spare(given["token_file"])
-    return serve(configured(given))
+    try:
+        config = configured(given)
+    except Misused as error:
+        raise Misused(*(_as_given(line, context) for line in error.lines)) from None
+    return serve(config)
+
+
+def _as_given(line: str, context: click.Context) -> str:
+    """Begin a mistake in an option, ``--access: …``, with its variable where that has given the value."""
+    option, colon, rest = line.partition(": ")
+    name = option.removeprefix("--")
+    if context.get_parameter_source(name.replace("-", "_")) is ParameterSource.ENVIRONMENT:
+        return f"{variable(name)}{colon}{rest}"
+    return line
 
 
 class Spare(str):

@@ -259,3 +259,14 @@ print("code", code, flush=True)
     finally:
         process.stop()
     assert process.log[-1] == "code 0"
+
+
+def test_a_mistake_in_the_environment_is_named_by_its_variable(served: list[Config]) -> None:
+    env = {"MISRULE_LOG_LEVEL": "loud", "MISRULE_LISTEN": "80"}
+    code, _, err = run("run", "--upstream", "http://a", "--access", "some", env=env)
+    assert (code, served) == (2, [])
+    assert sorted(line.split(": ")[1] for line in err.splitlines()) == [
+        "--access",
+        "MISRULE_LISTEN",
+        "MISRULE_LOG_LEVEL",
+    ]
