@@ -163,7 +163,7 @@ def _check_admin(document: dict[str, Any], found: Findings) -> None:
         found.wrong(
             ("admin", "address"),
             f"{address} can be reached from other machines, and whoever reaches the admin endpoint can break "
-            "traffic: give a token_file, or listen on 127.0.0.1",
+            "traffic: give a token_file (--token-file), or listen on 127.0.0.1",
         )
 
 

@@ -327,7 +327,7 @@ UPSTREAM = '"127.0.0.1:3000"'
         (SMALL.replace(":8080", ":9905") + "admin: {}\n", "127.0.0.1:9905 is taken by listener"),
         (SMALL + 'health: {address: ":8080"}\n', 'health.address: 0.0.0.0:8080 is taken by listener "web"'),
         (SMALL + 'admin: {address: ":9905"}\n', "admin.address: 0.0.0.0:9905 can be reached"),
-        (SMALL + "admin: {address: box:9905}\n", "give a token_file, or listen on 127.0.0.1"),
+        (SMALL + "admin: {address: box:9905}\n", "give a token_file (--token-file), or listen on 127.0.0.1"),
     ],
 )  # fmt: skip
 def test_each_mistake_is_found(text: str, found: str) -> None:
