@@ -16,6 +16,7 @@ HTTP: Final = b"http"
 HTTPS: Final = b"https"
 VIA: Final = b"via: 1.1 misrule\r\n"
 VIA_HTTP2: Final = b"via: 2 misrule\r\n"  # the version is that of the message as it came
+_VIA_HTTP10: Final = b"via: 1.0 misrule\r\n"
 _OURS: Final = REWRITTEN | {b"x-request-id"}
 
 
@@ -57,7 +58,9 @@ def identify(ex: Exchange, head: Head) -> None:
 def upstream_head(ex: Exchange, head: Head) -> bytes:
     """Write the head for the upstream."""
     fields = head.fields
-    if fields is None or nothing_came(head):
+    if head.minor == 0:
+        extra = continued(ex, head, fields or {})
+    elif fields is None or nothing_came(head):
         extra = b"%bx-forwarded-host: %b\r\nx-request-id: %b\r\n" % (
             ex.forward,
             head.authority,
@@ -80,7 +83,10 @@ def continued(ex: Exchange, head: Head, fields: dict[bytes, list[bytes]]) -> byt
         chain = [*chain, ex.source.encode()]
     proto = fields.get(b"x-forwarded-proto") if trusted else None
     host = fields.get(b"x-forwarded-host") if trusted else None
-    lines = [VIA]
+    if ex.head.block is not None:
+        lines = [VIA_HTTP2]
+    else:
+        lines = [VIA if head.minor else _VIA_HTTP10]
     if chain:
         lines.append(b"x-forwarded-for: " + b", ".join(chain) + b"\r\n")
     lines.append(b"x-forwarded-proto: " + (proto[0] if proto else ex.scheme) + b"\r\n")

@@ -95,10 +95,17 @@ class UpstreamConnection(UpstreamLeg):
         elif self.ex is not None:
             if error is not None:
                 self._rescue()
-            self.reader.feed_eof()
+            self.reader.feed_eof(error is not None and not self._unread(self.ex))
             self.go_on_reading()
         self.drop_spare()
         self.pipe.detach()
+
+    def _unread(self, ex: Exchange) -> bool:
+        """Tell whether the upstream may have reset only because it has not read all of the request.
+
+        So servers end an early answer; the rest of the request may lie between us and them.
+        """
+        return not ex.request_done or (self.body_sent and self.reader.head.status >= 400)
 
     def pause_writing(self) -> None:
         """The upstream reads slowly: take less from the client."""

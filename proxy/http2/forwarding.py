@@ -34,8 +34,8 @@ def connect_for(ex: Exchange) -> Block:
 def extra_for(ex: Exchange) -> bytes:
     """Give our own fields as encoded literals, put behind the block's."""
     head = ex.head
-    if head.ours != 1 and head.fields is not None and not forwarding.nothing_came(head):
-        return encode(forwarding.continued(ex, head, head.fields))
+    if head.minor == 0 or (head.ours != 1 and head.fields is not None and not forwarding.nothing_came(head)):
+        return encode(forwarding.continued(ex, head, head.fields or {}))
     lines = ex.forward
     coded = _encoded.get(lines)
     if coded is None:

@@ -66,6 +66,7 @@ class H1Reader(BodyReader):
         "_at",
         "_chunks",
         "_data",
+        "_broken",
         "_ended",
         "_failed",
         "_head_size",
@@ -97,6 +98,7 @@ class H1Reader(BodyReader):
         self._later: deque[bytes] = deque()  # reads that came before it was done with
         self._later_size: int = 0  # bytes
         self._ended: bool = False
+        self._broken: bool = False  # by an error
         self._section: Section = Section(role, head_size)
         self._trailer_section: Section | None = None
         self._chunks: Chunks = Chunks()
@@ -117,8 +119,9 @@ class H1Reader(BodyReader):
             self._later.append(data)
             self._later_size += len(data)
 
-    def feed_eof(self) -> None:
-        """Note that the peer sends no more."""
+    def feed_eof(self, broken: bool = False) -> None:
+        """Note that the peer sends no more; ``broken``: by an error, which ends no body (RFC 9112, 8)."""
+        self._broken |= broken and not self._ended
         self._ended = True
 
     def expect(self, method_is_head: bool) -> None:
@@ -279,7 +282,7 @@ class H1Reader(BodyReader):
         at = self._at
         if at >= len(self._data):
             if not self._pull():
-                return self._starved(self.head.framing == LENGTH)
+                return self._starved(self._broken or self.head.framing == LENGTH)
             at = 0
         size = min(len(self._data) - at, self._left)
         if self._mark >= 0:

@@ -184,6 +184,25 @@ def test_upstream_leaves_in_its_body(proxy: Proxy, shop: Scripted, how: str, fra
     _works(proxy, shop)
 
 
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_a_reset_is_no_end_of_an_answer_without_length(proxy: Proxy, shop: Scripted, version: str) -> None:
+    def play(wire: Wire, asked: Message) -> None:
+        wire.send(response(200) + b"some of it")
+        pause(0.05)  # the RST must not overtake the bytes
+        wire.reset()
+
+    shop.play = play
+    before = proxy.failures("upstream_truncated")
+    with Wire.to(proxy.address) as wire:
+        wire.send(f"GET / HTTP/{version}\r\nhost: a\r\n\r\n".encode())
+        data, how = wire.rest()
+        assert b"some of it" in data
+        assert how == (RESET if version == "1.0" else FIN)
+        assert not data.endswith(b"0\r\n\r\n")
+    assert proxy.failures("upstream_truncated") == before + 1
+    _works(proxy, shop)
+
+
 @pytest.mark.parametrize("client", CLIENTS)
 def test_each_client_sees_that_an_answer_was_cut_short(proxy: Proxy, shop: Scripted, client: str) -> None:
     def play(wire: Wire, asked: Message) -> None:

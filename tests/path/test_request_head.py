@@ -1,6 +1,11 @@
 """Phase request_head: bytes become an exchange."""
 
+import pytest
+from h2.events import RequestReceived
+
+from proxy.net.pool import HTTP1, HTTP2
 from tests.support.fakes import Stage
+from tests.support.h2_stage import Http2Stage
 
 GET = b"GET /a?b=1 HTTP/1.1\r\nhost: shop.example:8080\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"
@@ -67,6 +72,35 @@ async def test_forwarded_headers_of_untrusted_clients_are_continued_and_replaced
     assert b"x-forwarded-proto: http\r\n" in sent
     assert b"x-forwarded-host: a\r\n" in sent
     assert sent.count(b"x-request-id: mine\r\n") == 1
+
+
+@pytest.mark.parametrize(
+    "more", ["", "x-request-id: 7\r\n", "x-forwarded-for: 10.1.1.1\r\n", "via: 1.1 cdn\r\n"]
+)
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+async def test_via_has_the_version_that_came(version: str, more: str) -> None:
+    stage = Stage()
+    stage.client().gives(f"GET / HTTP/{version}\r\nhost: a\r\n{more}\r\n".encode())
+    upstream = await stage.connected()
+    head = upstream.taken().decode()
+    assert [line for line in head.split("\r\n") if line.startswith("via: ")][-1] == f"via: {version} misrule"
+    assert head.count("x-forwarded-for: ") == head.count("x-request-id: ") == 1
+
+
+@pytest.mark.parametrize("name", ["", "x-request-id", "x-forwarded-for", "via"])
+@pytest.mark.parametrize("upstream", [HTTP1, HTTP2])
+async def test_via_has_the_version_that_came_by_http2(upstream: int, name: str) -> None:
+    on = Http2Stage()
+    on.upstream.protocol = upstream
+    on.peer().ask("/", *([(name, "1.1 cdn")] if name else []))
+    if upstream == HTTP2:
+        server = await on.server()
+        fields = server.came(RequestReceived)[0].headers or []
+        said = [str(value) for key, value in fields if str(key) == "via"][-1]
+    else:
+        lines = (await on.connected()).taken().decode().split("\r\n")
+        said = [line[5:] for line in lines if line.startswith("via: ")][-1]
+    assert said == "2 misrule"
 
 
 async def test_forwarded_headers_of_trusted_proxies_are_believed() -> None:

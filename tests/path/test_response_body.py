@@ -93,6 +93,53 @@ async def test_a_broken_answer_to_http10_is_reset_because_fin_would_be_its_regul
     assert client.aborted
 
 
+@pytest.mark.parametrize(("asked", "aborts"), [(GET, False), (OLD_GET, True)])
+async def test_a_reset_is_no_end_of_a_body_until_close(asked: bytes, aborts: bool) -> None:
+    stage = Stage()
+    client = stage.client()
+    client.gives(asked)
+    upstream = await stage.connected()
+    upstream.gives(b"HTTP/1.1 200 OK\r\n\r\nabc")
+    upstream.lost(ConnectionResetError())
+    stage.timers.advance(0.02)
+    assert b"abc" in client.taken()
+    assert (client.aborted, client.ended) == (aborts, not aborts)
+    assert not any(piece.endswith(b"0\r\n\r\n") for piece in client.written)
+    assert stage.upstream.cells.failures == {"upstream_truncated": 1}
+
+
+async def test_nor_is_it_one_that_comes_while_a_fault_holds_the_body() -> None:
+    stage = Stage("  - {name: r, faults: [{delay: {fixed: 1s, at: response_body}}]}")
+    client = stage.client()
+    client.gives(GET)
+    upstream = await stage.connected()
+    upstream.gives(b"HTTP/1.1 200 OK\r\n\r\nabc")
+    upstream.lost(ConnectionResetError())
+    stage.timers.advance(1.5)
+    assert client.taken().endswith(b"3\r\nabc\r\n")
+    assert client.ended
+    assert stage.upstream.cells.failures == {"upstream_truncated": 1}
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "whole"),
+    [(b"1234", b"200", True), (b"123456789", b"413", True), (b"123456789", b"200", False)],
+)
+async def test_an_upstream_that_resets_what_it_did_not_read_has_answered(
+    body: bytes, status: bytes, whole: bool
+) -> None:
+    """So servers end an early answer: the request still comes, or all of it has left and was refused."""
+    stage = Stage()
+    client = stage.client()
+    client.gives(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n")
+    upstream = await stage.connected()
+    client.gives(body)
+    upstream.gives(b"HTTP/1.1 %b Well\r\n\r\nabc" % status)
+    upstream.lost(ConnectionResetError())
+    assert client.taken().endswith(b"3\r\nabc\r\n" + (b"0\r\n\r\n" if whole else b""))
+    assert stage.upstream.cells.failures == ({} if whole else {"upstream_truncated": 1})
+
+
 async def test_an_early_answer_arrives_while_the_request_still_comes() -> None:
     stage = Stage(drain_bytes=100)
     client = stage.client()
