@@ -114,6 +114,7 @@ class App:
         self._own_ports.update(port for one in self.addresses.values() if (port := split_address(one)[1]) > 0)
         self.listening = True
         self.log.attend(loop)
+        self.reloader.tell_loaded()
         self.log.event("info", "ready", message=self._ready_line())
 
     def _ready_line(self) -> str:
@@ -202,7 +203,7 @@ class App:
         try:
             if config.admin is not None or config.state_dir:  # else nobody could ask for versions
                 self.changes.history = take_up(config.state_dir, self.store, self.log, time.time())
-            await self.reloader.start()
+            await self.reloader.start(tell=False)
         except StateError as error:
             raise StartError([f"state_dir: {error}"]) from None
         except RulesError as error:

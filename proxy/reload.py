@@ -82,10 +82,17 @@ class Reloader:
         self._blind = ""  # why there is no watch
         self._blind_said = False
         self._tasks: list[asyncio.Task[None]] = []
+        self._loading = True  # what is read is told later
+        self._loaded: list[Done] = []
 
-    async def start(self) -> None:
-        """Read the rules for the first time and begin to watch; raises RulesError where they are not good."""
+    async def start(self, tell: bool = True) -> None:
+        """Read the rules for the first time and begin to watch; raises RulesError where they are not good.
+
+        ``tell``: say so in the log at once; else ``tell_loaded`` does, when all else has started, too.
+        """
         await self.load()
+        if tell:
+            self.tell_loaded()
         if self._paths:
             self._tasks = [asyncio.create_task(self._look_often()), asyncio.create_task(self._keep_watch())]
 
@@ -100,6 +107,13 @@ class Reloader:
         # once more.  Later ones read what has been still for longer.
         self._seen = None
         self._changes.reloads.files_good(self._clock())
+
+    def tell_loaded(self) -> None:
+        """Say in the log what was read so far."""
+        self._loading = False
+        for done in self._loaded:
+            self._tell(done)
+        self._loaded = []
 
     async def reload(self) -> bool:
         """Read the files now, as SIGHUP asks: files that were deleted are let go.  True when all is well."""
@@ -206,7 +220,12 @@ class Reloader:
         if done is None:
             message = "the rule files are good again, as they are in force"
             self._log.event("info", "rules_good_again", message=message, version=self._changes.store.version)
-            return
+        elif self._loading:
+            self._loaded.append(done)
+        else:
+            self._tell(done)
+
+    def _tell(self, done: Done) -> None:
         self._log.event(
             "info",
             "rules_reloaded" if done.before.version else "rules_loaded",
