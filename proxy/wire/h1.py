@@ -121,7 +121,7 @@ class H1Reader(BodyReader):
 
     def feed_eof(self, broken: bool = False) -> None:
         """Note that the peer sends no more; ``broken``: by an error, which ends no body (RFC 9112, 8)."""
-        self._broken |= broken and not self._ended
+        self._broken = self._broken or (broken and not self._ended)
         self._ended = True
 
     def expect(self, method_is_head: bool) -> None:
