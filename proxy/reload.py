@@ -79,7 +79,6 @@ class Reloader:
         self._wake = asyncio.Event()
         self._rewatch = asyncio.Event()
         self._watched: list[tuple[str, int]] = []
-        self._blind = ""  # why there is no watch
         self._blind_said = False
         self._tasks: list[asyncio.Task[None]] = []
         self._loading = True  # what is read is told later
@@ -131,7 +130,7 @@ class Reloader:
     async def _look_often(self) -> None:
         while True:
             try:
-                async with asyncio.timeout(min(self._poll, POLL) if self._blind else self._poll):
+                async with asyncio.timeout(self._poll):
                     await self._wake.wait()
             except TimeoutError:
                 pass
@@ -261,7 +260,6 @@ class Reloader:
                 homes = [path for path, _ in self._watched]
                 if not homes:
                     raise FileNotFoundError("there is no directory to watch")
-                self._blind = ""
                 self._wake.set()  # what changed while nobody watched, and while the watch is being set up
                 asyncio.get_running_loop().call_later(SET_UP, self._wake.set)
                 async for _ in self._watch(homes, self._concerns, self._rewatch):
@@ -277,9 +275,8 @@ class Reloader:
             self._log.event(
                 "warning",
                 "watching_by_polling",
-                message=f"rule files cannot be watched ({why}): they are looked at every {POLL} s",
+                message=f"rule files cannot be watched ({why}): they are looked at every {self._poll} s",
             )
-        self._blind = why
 
     async def _wait_to_rewatch(self) -> None:
         try:

@@ -322,7 +322,7 @@ async def test_a_watch_that_breaks_is_replaced_by_polling(tmp_path: Path) -> Non
 
     path = tmp_path / "rules.yaml"
     path.write_text(one("a"))
-    files = Files([path], breaks, 60.0)
+    files = Files([path], breaks, POLL)
     await files.reloader.start()
     said = await files.next("watching_by_polling")
     assert "(error in underlying watcher)" in said["message"]
