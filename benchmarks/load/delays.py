@@ -73,7 +73,7 @@ def control(cores: frozenset[int], upstream_port: int, work: Path) -> Iterator[R
 def asked_for(head: bytes) -> float:
     """Read from a request how long it asks to be delayed, in seconds."""
     path = head.split(b" ", 2)[1].decode()
-    return int(path.removeprefix(rulesets.delay_path(0).removesuffix("0/")).removesuffix("/")) / 1000
+    return int(path.rstrip("/").rpartition("-")[2]) / 1000
 
 
 def serve(port: int, upstream_port: int) -> None:

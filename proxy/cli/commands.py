@@ -82,11 +82,11 @@ def report(error: click.ClickException) -> None:
 
     A group that is called without a command has its help for a message: that is printed as it is.
     """
-    from proxy.cli.output import complain, paint
+    from proxy.cli.output import paint, tell
 
     if isinstance(error, exits.Failed):
         for line in error.lines:
-            complain(f"{paint('misrule:', 'error')} {line}")
+            tell(f"{paint('misrule:', 'error')} {line}", sys.stderr)
         return
     if isinstance(error, NO_ARGUMENTS):
         click.echo(error.format_message(), err=True)
@@ -95,4 +95,4 @@ def report(error: click.ClickException) -> None:
     command = context.command_path if context is not None else "misrule"
     text = " ".join(error.format_message().split()).rstrip(".")
     text = text[:1].lower() + text[1:] if not text.startswith("'") else text
-    complain(f"{paint(f'{command}:', 'error')} {text} (see `{command} --help`)")
+    tell(f"{paint(f'{command}:', 'error')} {text} (see `{command} --help`)", sys.stderr)

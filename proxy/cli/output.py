@@ -45,14 +45,14 @@ def paint(text: str, style: str, stream: TextIO | None = None) -> str:
     return click.style(text, **STYLES[style]) if coloured(stream or sys.stderr) else text
 
 
+def tell(text: str, stream: TextIO) -> None:
+    """Print a line, parts of which are painted, with colours only where the stream takes them."""
+    click.echo(text, file=stream, color=coloured(stream))
+
+
 def say(text: str = "", style: str = "") -> None:
     """Print a line on standard output."""
-    click.echo(paint(text, style, sys.stdout) if style else text, color=coloured(sys.stdout))
-
-
-def complain(text: str) -> None:
-    """Print a line, painted or not, on standard error."""
-    click.echo(text, err=True, color=coloured(sys.stderr))
+    tell(paint(text, style, sys.stdout) if style else text, sys.stdout)
 
 
 def count(number: int, noun: str) -> str:

@@ -4,9 +4,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TextIO
 
-import click
-
-from proxy.cli.output import coloured, paint, watched
+from proxy.cli.output import paint, tell, watched
 from rules.text import Problem
 
 # Gives the text of a source, None where there is none to show.
@@ -31,7 +29,7 @@ def show_problems(
     for problem in problems:
         note = "" if kind == "error" else paint(f"{kind}: ", kind, stream)
         place, rest = _parts(problem)
-        click.echo(f"{paint(place, 'strong', stream)}: {note}{rest}", file=stream, color=coloured(stream))
+        tell(f"{paint(place, 'strong', stream)}: {note}{rest}", stream)
         if person and problem.place.line:
             if problem.place.source not in texts:
                 texts[problem.place.source] = (sources(problem.place.source) or "").splitlines()
@@ -53,9 +51,9 @@ def _show_line(problem: Problem, lines: Sequence[str], stream: TextIO) -> None:
     start = max(0, problem.place.column - 60)
     shown = line[start : start + 100]
     number = f"{problem.place.line:>5} | "
-    click.echo(paint(number, "faint", stream) + shown, file=stream, color=coloured(stream))
+    tell(paint(number, "faint", stream) + shown, stream)
     caret = " " * (len(number) + problem.place.column - 1 - start)
-    click.echo(caret + paint("^", "error", stream), file=stream, color=coloured(stream))
+    tell(caret + paint("^", "error", stream), stream)
 
 
 def as_json(problem: Problem, kind: str = "error") -> dict[str, Any]:

@@ -93,14 +93,20 @@ async def test_a_broken_answer_to_http10_is_reset_because_fin_would_be_its_regul
     assert client.aborted
 
 
-@pytest.mark.parametrize(("asked", "aborts"), [(GET, False), (OLD_GET, True)])
-async def test_a_reset_is_no_end_of_a_body_until_close(asked: bytes, aborts: bool) -> None:
-    stage = Stage()
+async def reset_behind_abc(stage: Stage, asked: bytes) -> FakeTransport:
+    """Let an upstream reset in the middle of an answer without length; gives who asked."""
     client = stage.client()
     client.gives(asked)
     upstream = await stage.connected()
     upstream.gives(b"HTTP/1.1 200 OK\r\n\r\nabc")
     upstream.lost(ConnectionResetError())
+    return client
+
+
+@pytest.mark.parametrize(("asked", "aborts"), [(GET, False), (OLD_GET, True)])
+async def test_a_reset_is_no_end_of_a_body_until_close(asked: bytes, aborts: bool) -> None:
+    stage = Stage()
+    client = await reset_behind_abc(stage, asked)
     stage.timers.advance(0.02)
     assert b"abc" in client.taken()
     assert (client.aborted, client.ended) == (aborts, not aborts)
@@ -110,11 +116,7 @@ async def test_a_reset_is_no_end_of_a_body_until_close(asked: bytes, aborts: boo
 
 async def test_nor_is_it_one_that_comes_while_a_fault_holds_the_body() -> None:
     stage = Stage("  - {name: r, faults: [{delay: {fixed: 1s, at: response_body}}]}")
-    client = stage.client()
-    client.gives(GET)
-    upstream = await stage.connected()
-    upstream.gives(b"HTTP/1.1 200 OK\r\n\r\nabc")
-    upstream.lost(ConnectionResetError())
+    client = await reset_behind_abc(stage, GET)
     stage.timers.advance(1.5)
     assert client.taken().endswith(b"3\r\nabc\r\n")
     assert client.ended
