@@ -115,11 +115,11 @@ class UpstreamConnection(Talker):
         self.worker.connections[self] = None
         self.codec.start()
         self.made = True
+        self.settled_until = self.worker.timers.now() + self.target.connect_timeout
 
     def stands(self) -> None:
         """Begin what waited for this connection."""
         self.target.cells.opened += 1
-        self.settled_until = self.worker.timers.now() + self.target.connect_timeout
         self._begin_waiting()
         self.link.mark()
 
@@ -244,7 +244,7 @@ class UpstreamConnection(Talker):
         if self.codec.held:
             self.codec.use_rest()
             self.go_on_reading()  # tells what has gone out
-        if self.moved or self.codec.streams:
+        if self.moved or self.codec.streams or self.waiting:
             self.moved = False
             self.since = now
         if not self.codec.streams and (

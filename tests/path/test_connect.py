@@ -10,15 +10,27 @@ import pytest
 from proxy.net.identity import Credentials
 from proxy.net.pool import HTTP1, HTTP2
 from tests.support.fakes import FakeLoop, Stage
+from tests.support.h2_stage import Http2Stage
 
 
-class Hasty(FakeLoop):
-    """Its connections end as soon as they stand."""
+class Between(FakeLoop):
+    """Something happens when a connection stands and who has asked for it does not know it yet."""
+
+    def __init__(self, happens: Callable[[], None]) -> None:
+        super().__init__()
+        self.happens = happens
 
     async def create_connection(self, factory: Callable[[], Any], host: str, port: int) -> Any:
         made = await super().create_connection(factory, host, port)
-        self.upstreams[-1].lost()
+        self.happens()
         return made
+
+
+class Hasty(Between):
+    """Its connections end as soon as they stand."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda: self.upstreams[-1].lost())
 
 
 GET = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
@@ -65,6 +77,27 @@ async def test_a_bug_in_connecting_fails_the_request_and_frees_its_place(http2: 
     (line,) = stage.logged("internal_error")
     assert (line["phase"], "unthinkable" in line["message"]) == ("connect", True)
     assert (stage.upstream.open, stage.worker.connections) == (0, {client.protocol: None})
+
+
+@pytest.mark.parametrize("idle_timeout", [300.0, 0.05])
+async def test_a_look_at_the_deadlines_ends_no_stream_whose_connection_stands_just_now(
+    idle_timeout: float,
+) -> None:
+    stage = Http2Stage()
+    stage.upstream.idle_timeout = idle_timeout
+
+    def time_passes() -> None:
+        for _ in range(2):
+            stage.timers.advance(1.0)
+            stage.worker.sweep()
+
+    stage.loop = stage.worker.loop = Between(time_passes)  # type: ignore[assignment]
+    client = stage.peer()
+    sid = client.ask()
+    server = await stage.both(client)
+    server.head(server.requests()[0], [(":status", "204")], end=True)
+    assert client.sync().fields(sid)[":status"] == "204"
+    assert stage.upstream.cells.failures == {}
 
 
 async def test_every_address_is_tried_before_a_request_fails() -> None:
