@@ -38,6 +38,9 @@ BUILT_OF: Final = (
     "CHANGELOG.md",
 )
 USER: Final = 1337
+BIN: Final = Path(
+    "/usr/bin"
+)  # of Debian's own Python: others have their libraries in places that the tree has not
 
 PASSWD: Final = f"root:x:0:0:root:/:/sbin/nologin\nmisrule:x:{USER}:{USER}:misrule:/:/sbin/nologin\n"
 GROUP: Final = f"root:x:0:\nmisrule:x:{USER}:\n"
@@ -279,6 +282,9 @@ def build(root: Path, code: Path | None) -> None:
     root = root.resolve()
     if any(root.iterdir()):
         raise Missing(f"an empty folder is missing: {root} has something in it")
+    program = Path(os.path.realpath(sys.executable))
+    if program.parent != BIN:
+        raise Missing(f"Debian's own Python is missing: this is {program}. Run it with {BIN}/python3")
     root.chmod(0o755)
     tree = Tree(root)
     base(tree)

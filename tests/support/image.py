@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -68,6 +69,8 @@ def need_sealing() -> None:
         step_aside("a root of one's own takes root")
     if not Path("/etc/debian_version").exists():
         step_aside("the image is made of Debian's parts")
+    if Path(os.path.realpath(sys.executable)).parent != Path("/usr/bin"):
+        step_aside("the image is made with Debian's own Python, and this is another")
     tried = subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt"], check=False)
     if tried.returncode != 0:
         step_aside("no mount namespace of our own may be made")

@@ -229,3 +229,15 @@ def test_the_constraints_are_those_of_the_project() -> None:
     for text in [*project["project"]["dependencies"], *project["build-system"]["requires"]]:
         wanted = Requirement(text)
         assert wanted.specifier.contains(pinned[canonicalize_name(wanted.name)]), text
+
+
+def test_another_python_than_debians_is_refused_in_one_line(tmp_path: Path) -> None:
+    """Found where ``python3`` is pyenv's: the tree was made, and nothing in it could be run."""
+    subprocess.run([sys.executable, "-m", "venv", "--copies", "--without-pip", tmp_path / "own"], check=True)
+    own = tmp_path / "own" / "bin" / "python"
+    script: list[str | Path] = [own, "-I", IMAGE / "build_tree.py", tmp_path / "tree", "--from", ROOT]
+    done = subprocess.run(script, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("build_tree.py: Debian's own Python is missing: this is ")
+    assert done.stderr.endswith("Run it with /usr/bin/python3\n")
+    assert not any((tmp_path / "tree").iterdir())
