@@ -1,6 +1,7 @@
 """Log lines: events, injections and access lines, one JSON object (or text) per line.
 
-A line is made on the event loop (about 3 µs), ``proxy.log_writer`` writes it out.
+A line is made on the event loop (about 3 µs), ``proxy.log_writer`` writes it out.  Lines of injections and
+exchanges are made in the loop's next turn: what they tell of is on its way to its reader by then.
 
 Bytes that came over the wire are written as latin-1: one code point for each byte, so that
 ``value.encode("latin-1")`` gives exactly what was on the wire, UTF-8 or not.  Everything is JSON-escaped,
@@ -11,6 +12,7 @@ import asyncio
 import contextlib
 import json
 import sys
+import threading
 import time
 from typing import Any, Final
 
@@ -58,6 +60,9 @@ class Log:
         self._json = format == "json"
         self._stamps = Stamps()
         self._writer = Writer(stream if stream is not None else sys.stderr, self._dropped_note)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop_thread = 0
+        self._later: list[dict[str, Any]] = []  # lines that the next turn of the loop makes
         self.events.changed.append(self._events_changed)
 
     @property
@@ -69,6 +74,7 @@ class Log:
         """Log an event.  ``message``, if given, is what people read first; bytes become latin-1."""
         if LEVELS[level] < self._level and not self.events.wanted:
             return
+        self._catch_up()
         record: dict[str, Any] = {"time": self._stamps.text(time.time()), "level": level, "event": name}
         for key, value in fields.items():
             record[key] = value.decode("latin-1") if isinstance(value, bytes) else value
@@ -86,6 +92,7 @@ class Log:
         self._always("info", name, fields)
 
     def _always(self, level: str, name: str, fields: dict[str, Any]) -> None:
+        self._catch_up()
         record: dict[str, Any] = {"time": self._stamps.text(time.time()), "level": level, "event": name}
         record.update(fields)
         self._put(record)
@@ -121,10 +128,7 @@ class Log:
             "ms": round(ms, 3),
             "shadow": shadow,
         }
-        if self._lines_injected:
-            self._put(record)
-        if self.events.wanted:
-            self.events.publish(record["event"], record)
+        self._put_soon(record)
 
     def access(
         self,
@@ -154,7 +158,7 @@ class Log:
         Writes nothing with ``access: none``.
         """
         if self._lines_injected:
-            self._put(
+            self._put_soon(
                 {
                     "time": self._stamps.text(started),
                     "event": "access",
@@ -176,17 +180,21 @@ class Log:
             )
 
     def attend(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Say which loop runs in this thread: its lines are written a moment later from now on."""
+        """Say which loop runs in this thread: its lines are made, and written, a moment later from now on."""
+        self._loop = loop
+        self._loop_thread = threading.get_ident()
         self._writer.attend(loop)
 
     def flush(self, timeout: float = 1.0) -> bool:
         """Wait until all lines are out, at most so many seconds; True when they are."""
+        self._make_lines()
         return self._writer.flush(timeout)
 
     def close(self, timeout: float = 1.0) -> None:
         """Write out what waits, at most so many seconds long; later lines are dropped."""
         with contextlib.suppress(ValueError):
             self.events.changed.remove(self._events_changed)
+        self._make_lines()
         self._writer.close(timeout)
 
     def _dropped_note(self, lines: int) -> bytes:
@@ -201,6 +209,34 @@ class Log:
 
     def _events_changed(self) -> None:
         self.wants_injected = self._lines_injected or self.events.wanted
+
+    def _put_soon(self, record: dict[str, Any]) -> None:
+        loop = self._loop
+        if loop is None or loop.is_closed():
+            self._make_lines()
+            self._tell(record)
+            return
+        if not self._later:
+            loop.call_soon(self._make_lines)
+        self._later.append(record)
+
+    def _catch_up(self) -> None:
+        """Keep lines in order: those that the loop's next turn would make come before another."""
+        if self._later and threading.get_ident() == self._loop_thread:
+            self._make_lines()
+
+    def _make_lines(self) -> None:
+        later = self._later
+        if later:
+            self._later = []
+            for record in later:
+                self._tell(record)
+
+    def _tell(self, record: dict[str, Any]) -> None:
+        if self._lines_injected:
+            self._put(record)
+        if self.events.wanted and record["event"] != "access":
+            self.events.publish(record["event"], record)
 
     def _put(self, record: dict[str, Any]) -> None:
         self._writer.put(self._line(record))

@@ -142,6 +142,7 @@ class Performance:
         self.then: Then = then
         self.ending: Ending = ending
         self.at: int = 0
+        self.since: float = 0.0  # when the first wait is to have begun, 0: when it does
 
     def step(self) -> None:
         """Carry out faults until one makes the exchange wait, ends it, or none is left."""
@@ -285,15 +286,14 @@ class Performance:
 
     def _wait(self, seconds: float, held: "_Held") -> None:
         """Make the exchange wait; seconds below 0: until it is let go."""
-        holding = self.ex.holding
-        if holding is None:
-            self.ex.holding = [held]
-        else:
-            holding.append(held)
-        self.ex.worker.waiting[held] = None
-        self.ex.worker.cells.waiting += 1
+        worker = self.ex.worker
+        self.ex.holding = [*(self.ex.holding or []), held]
+        worker.waiting[held] = None
+        worker.cells.waiting += 1
+        self.since = 0.0
         if seconds >= 0.0:
-            held.timer = self.ex.worker.timers.after(seconds, held)
+            passed = worker.timers.now() - held.since
+            held.timer = worker.timers.after(max(0.0, seconds - passed), held)
 
     def hold(self, chosen: Chosen, seconds: float) -> None:
         """Make the exchange wait, then go on."""
@@ -331,7 +331,7 @@ class _Held(Releasable):
         self.then: int = then
         self.answer: Answer | None = answer
         self.failure: Failure | None = failure  # that is shown when the time has run out
-        self.since: float = performance.ex.worker.timers.now()
+        self.since: float = performance.since or performance.ex.worker.timers.now()
         self.timer: Timer | None = None
 
     def rule_now(self) -> CompiledRule | None:

@@ -26,10 +26,7 @@ from rules.fault import BOTH, CLIENT, UPSTREAM
 from rules.message_actions import MessageAction
 from rules.plan import Chosen
 from rules.snapshot import Plan
-from rules.way_actions import (
-    FailToConnect,
-    Say,
-)
+from rules.way_actions import FailToConnect, Say
 
 _NOTHING: Final = Nothing()
 _TEXT: Final[list[tuple[bytes, bytes]]] = [(b"content-type", b"text/plain; charset=utf-8")]
@@ -156,14 +153,16 @@ def _upstream_cut(ex: Exchange, failure: Failure) -> None:
         _tell(ex, failure)
 
 
-def perform(ex: Exchange, phase: int, then: Then) -> None:
-    """Carry out the faults that are planned for a phase, then go on."""
+def perform(ex: Exchange, phase: int, then: Then, since: float = 0.0) -> None:
+    """Carry out the faults that are planned for a phase, then go on; the first wait counts from ``since``."""
     plan = ex.plan
     chosen = plan.phases[phase] if plan is not None else None
     if plan is None or chosen is None:
         then.carry_on(ex)
     else:
-        Performance(ex, plan, chosen, then, ENDING).step()
+        performance = Performance(ex, plan, chosen, then, ENDING)
+        performance.since = since
+        performance.step()
 
 
 def perform_some(ex: Exchange, plan: Plan, chosen: list[Chosen], then: Then) -> None:

@@ -143,7 +143,7 @@ class Intake(Holder):
         elif ex.plan is None:
             resolve.choose(ex)
         else:
-            end.perform(ex, phases.REQUEST_HEAD, _GO)
+            end.perform(ex, phases.REQUEST_HEAD, _GO, ex.started)
 
     def facts(self, ex: Exchange) -> Facts:
         """Gather what rules may ask about this request."""

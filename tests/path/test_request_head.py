@@ -224,3 +224,35 @@ async def test_a_proof_header_that_a_client_sends_goes_no_further() -> None:
     client = stage.client()
     client.gives(b"GET / HTTP/1.1\r\nhost: a\r\nX-Misrule: rule=forged\r\n\r\n")
     assert b"forged" not in (await stage.connected()).taken()
+
+
+@pytest.mark.parametrize(
+    ("faults", "waits"),
+    [
+        ("{delay: 100ms}", [0.07]),  # 30 ms have passed since the request was there
+        ("{delay: 100ms}, {delay: 50ms}", [0.07, 0.05]),
+        ("{delay: 10ms}, {delay: 50ms}", [0.0, 0.05]),
+    ],
+)
+async def test_what_the_proxy_itself_takes_is_a_part_of_the_first_delay(
+    faults: str, waits: list[float]
+) -> None:
+    stage = Stage(f"  - {{name: r, faults: [{faults}]}}")
+
+    def busy() -> float:
+        now = stage.timers.time
+        stage.timers.time += 0.03
+        return now
+
+    stage.worker.clock = busy
+    client = stage.client()
+    client.gives(GET)
+    begun = stage.timers.time
+    for number, wait in enumerate(waits):
+        (armed,) = [timer.when - stage.timers.time for timer in stage.timers.waiting if timer.callback]
+        assert armed == pytest.approx(wait), number
+        stage.timers.advance(armed)
+    upstream = await stage.connected()
+    assert stage.timers.time - begun == pytest.approx(sum(waits))
+    upstream.gives(OK)
+    assert b"x-misrule: rule=r; fault=delay; ms=" + (b"30" if waits[0] == 0.0 else b"100") in client.taken()

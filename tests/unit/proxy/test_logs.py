@@ -301,7 +301,11 @@ class LaterLoop:
 
     def __init__(self) -> None:
         self.later: list[Callable[[], None]] = []
+        self.next: list[Callable[[], None]] = []
         self.closed = False
+
+    def call_soon(self, call: Callable[[], None]) -> None:
+        self.next.append(call)
 
     def call_later(self, seconds: float, call: Callable[[], None]) -> None:
         self.later.append(call)
@@ -329,6 +333,31 @@ def test_a_loop_has_its_lines_written_a_moment_later_and_together(pipe: tuple[in
     log.event("info", "n", number=4)
     assert select.select([reading], [], [], 5)[0] == [reading]
     log.close()
+
+
+def test_lines_of_exchanges_are_made_in_the_next_turn_and_stay_in_order(sink: io.StringIO) -> None:
+    loop = LaterLoop()
+    events = Events()
+    log = Log(stream=sink, events=events)
+    log.attend(loop)  # type: ignore[arg-type]
+    events.subscribe()
+    inject(log)
+    access(log)
+    assert (len(loop.next), events.published) == (1, 0)
+    log.event("info", "one")
+    assert events.published == 2
+    inject(log, shadow=True)
+    access(log)
+    assert len(loop.next) == 2  # one turn for each pile
+    for call in loop.next:
+        call()
+    access(log, b"/last")
+    loop.closed = True
+    inject(log)
+    log.close()
+    assert events.published == 4
+    kinds = [json.loads(line)["event"] for line in sink.getvalue().splitlines()]
+    assert kinds == ["injection", "access", "one", "shadow", "access", "access", "injection"]
 
 
 def test_lines_of_other_threads_do_not_touch_the_loop(pipe: tuple[int, io.TextIOWrapper]) -> None:

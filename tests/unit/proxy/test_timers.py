@@ -119,6 +119,61 @@ def test_with_an_alarm_hardly_late_at_all(seconds: float, off: float, off_alarm:
     assert loop.turns < 20
 
 
+@given(st.lists(st.tuples(st.floats(0.0003, 0.03), st.floats(-0.0001, 0.0004)), min_size=1, max_size=20))
+def test_never_early_however_the_alarm_was_late_before(waits: list[tuple[float, float]]) -> None:
+    loop = Loop()
+    alarm = FakeAlarm(loop)
+    timers = timers_of(loop, alarm)
+    for seconds, off in waits:
+        alarm.off = off
+        noted = Noted(loop)
+        due = loop.time + seconds
+        timers.after(seconds, noted)
+        loop.run()
+        (fired,) = noted.times
+        assert 0.0 <= fired - due <= max(off, 0.0) + 0.0001
+
+
+@pytest.mark.parametrize(("off", "rest"), [(0.0002, 0.0), (0.0004, 0.00015)])
+def test_an_alarm_that_is_always_late_is_set_earlier_within_limits(off: float, rest: float) -> None:
+    """The first waits show by how much; what is left before the time is waited for by turning the loop."""
+    loop = Loop()
+    timers = timers_of(loop, FakeAlarm(loop, off))
+    late: list[float] = []
+    for _ in range(30):
+        noted = Noted(loop)
+        due = loop.time + 0.005
+        timers.after(0.005, noted)
+        loop.run()
+        late += [fired - due for fired in noted.times]
+    assert late[0] == pytest.approx(off, abs=0.00002)
+    assert late[-1] == pytest.approx(rest, abs=0.00002)
+    assert loop.turns < 30 * 30
+
+
+def test_a_wait_that_begins_while_the_loop_turns_for_another_is_not_forgotten() -> None:
+    loop = Loop()
+    alarm = FakeAlarm(loop, 0.0002)
+    timers = timers_of(loop, alarm)
+    for _ in range(20):  # it learns
+        timers.after(0.005, Noted(loop))
+        loop.run()
+    alarm.off = 0.0
+    first, second, third = Noted(loop), Noted(loop), Noted(loop)
+    begun = loop.time
+    timers.after(0.002, first)
+    loop.run(until=begun + 0.0019)  # the alarm has rung already
+    timers.after(0.0003, second)
+    timers.after(0.00002, third)
+    loop.run()
+    assert [len(one.times) for one in (first, second, third)] == [1, 1, 1]
+    assert first.times[0] - begun == pytest.approx(0.002, abs=0.00003)
+    timers.after(0.00002, first)
+    timers.close()
+    loop.run()
+    assert len(first.times) == 1  # the turn that was due comes no more
+
+
 @pytest.mark.parametrize("seconds", [0.0, -1.0])
 def test_nothing_to_wait_for_is_the_next_turn_and_not_at_once(seconds: float) -> None:
     loop = Loop()
