@@ -44,7 +44,7 @@ async def watch_directories(
     def wanted(_change: FileChange, path: str) -> bool:
         return concerns(path)
 
-    changes = awatch(*paths, watch_filter=wanted, debounce=200, step=50, stop_event=stop, recursive=False)
+    changes = awatch(*paths, watch_filter=wanted, debounce=200, step=100, stop_event=stop, recursive=False)
     async for _ in changes:
         yield
 
