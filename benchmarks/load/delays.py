@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.load import client, rulesets
+from benchmarks.load import client, procs, rulesets
 from benchmarks.load.places import ROOT
 from benchmarks.load.procs import Meter, free_port, running, wait_until
 from benchmarks.load.results import DelayRow, quantile
@@ -26,7 +26,11 @@ _FEWEST: int = 30  # requests of a turn
 
 @dataclass
 class Seen:
-    """What one subject showed of one delay: seconds; ``foreign`` of all turns together."""
+    """What one subject showed of one delay: seconds; ``foreign`` of all turns together.
+
+    A turn in which the host took a core away from this machine (steal time) is kept apart: what it shows
+    is the host.
+    """
 
     subject: str
     asked_ms: int
@@ -35,27 +39,38 @@ class Seen:
     seconds: list[float] = field(default_factory=list)
     foreign: float = 0.0
     turns: int = 0
+    stolen: list[float] = field(default_factory=list)
+    stolen_turns: int = 0
 
     def take_turn(self, core: int) -> None:
         """Ask for a second or three: short, so that a bad moment of the machine meets everybody."""
-        meter = Meter(self.pid, core)
+        meter, stolen = Meter(self.pid, core), procs.stolen()
         count = max(_FEWEST, round(1000 / self.asked_ms))
-        self.seconds += client.round_trips(self.peer, rulesets.delay_path(self.asked_ms), count)
+        seconds = client.round_trips(self.peer, rulesets.delay_path(self.asked_ms), count)
         self.foreign += meter.read().foreign
-        self.turns += 1
+        if procs.stolen() > stolen:
+            self.stolen += seconds
+            self.stolen_turns += 1
+        else:
+            self.seconds += seconds
+            self.turns += 1
 
     def row(self) -> DelayRow:
         """Compare what was asked for with what was seen."""
-        late = [second * 1000 - self.asked_ms for second in self.seconds]
+        every = [second * 1000 - self.asked_ms for second in self.seconds + self.stolen]
+        late = every[: len(self.seconds)] or every
         return DelayRow(
             subject=self.subject,
             asked_ms=self.asked_ms,
             count=len(late),
-            early=sum(1 for one in late if one < 0),
-            least_ms=min(late),
+            early=sum(1 for one in every if one < 0),
+            least_ms=min(every),
             p50_ms=quantile(late, 0.5),
             p99_ms=quantile(late, 0.99),
-            foreign=self.foreign / self.turns,
+            foreign=self.foreign / (self.turns + self.stolen_turns),
+            turns=self.turns,
+            stolen_turns=self.stolen_turns,
+            all_p99_ms=quantile(every, 0.99),
         )
 
 

@@ -68,6 +68,16 @@ def core_busy(core: int) -> float:
     return parse_core_busy((PROC / "stat").read_text(), core) / TICKS_PER_SECOND
 
 
+def parse_stolen(text: str) -> int:
+    """Read from ``/proc/stat`` for how many ticks the host ran something else in place of a core."""
+    return sum(int(line.split()[8]) for line in text.splitlines() if line.startswith("cpu "))
+
+
+def stolen() -> int:
+    """Give those ticks since boot, of all cores together."""
+    return parse_stolen((PROC / "stat").read_text())
+
+
 def _stats() -> Iterator[tuple[int, int, int]]:
     for entry in PROC.iterdir():
         if entry.name.isdigit():

@@ -109,11 +109,17 @@ def delay_table(result: Result) -> str:
             f"{row.p50_ms:.3f}",
             f"{row.p99_ms:.3f}{STAR if row.foreign > FOREIGN_LIMIT else ''}",
             str(row.early),
+            f"{row.stolen_turns} of {row.turns + row.stolen_turns}",
+            f"{row.all_p99_ms:.3f}",
         ]
         for row in result.delays
     ]
     head = ["", "asked ms", "requests", "late min ms", "late p50 ms", "late p99 ms", "early"]
-    return f"injected delay, asked against seen by one connection\n{table(head, lines)}"
+    head += ["turns left out", "p99 with them"]
+    return (
+        "injected delay, asked against seen by one connection (less turns in which the host took a core)\n"
+        f"{table(head, lines)}"
+    )
 
 
 def flood_table(result: Result) -> str:

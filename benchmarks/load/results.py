@@ -70,7 +70,8 @@ class Row:
 class DelayRow:
     """How late answers came beyond the delay asked for; ``early`` counts those that came before it.
 
-    ``foreign`` as in :class:`Round`.
+    ``count`` and quantiles are of the turns in which the host took no core away from the machine;
+    ``all_p99_ms`` is of all, ``early`` and ``least_ms``, too.  ``foreign`` as in :class:`Round`.
     """
 
     subject: str
@@ -81,6 +82,9 @@ class DelayRow:
     p50_ms: float
     p99_ms: float
     foreign: float
+    turns: int = 0
+    stolen_turns: int = 0
+    all_p99_ms: float = 0.0
 
 
 @dataclass(frozen=True)

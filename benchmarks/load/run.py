@@ -34,6 +34,8 @@ from benchmarks.load.wrk import Load
 
 HELD_CONNECTIONS: int = 1_000
 HELD_STREAMS: int = 1_000
+_LEAST_TURNS: int = 10  # of a delay: 300 requests of 100 ms, so that the latest of a hundred is not one alone
+_MOST_TURNS: int = 3  # so many times the turns that are wanted, where the host disturbs some
 _REFUSALS = (
     *(NotReady, client.WrongAnswer, wrk.WrkFailed, h2load.H2LoadFailed, OSError),
     *(handshakes.HandshakesFailed, mint.MintFailed),
@@ -207,9 +209,10 @@ class Bench:
                 for name, running in up.items()
                 for asked in rulesets.DELAYS_MS
             ]
-            for _ in range(round(self.result.rounds * self.result.seconds)):
+            turns = max(_LEAST_TURNS, round(self.result.rounds * self.result.seconds))
+            for _ in range(_MOST_TURNS * turns):
                 for one in seen:
-                    if one.subject in up and not self._take_turn(one):
+                    if one.subject in up and one.turns < turns and not self._take_turn(one):
                         del up[one.subject]
         self.result.delays += [one.row() for one in seen if one.subject in up]
 

@@ -13,7 +13,7 @@ from benchmarks.load.procs import Cores, NotReady
 # The name of a process may hold what the format uses itself.
 STAT = "4711 (a) b (c) S 42 4711 4711 0 -1 4194560 900 0 0 0 130 21 7 3 20 0 4 0 999 1 2 3"
 CPUS = """\
-cpu  30 0 30 900 5 1 2 3 0 0
+cpu  30 0 30 900 5 1 2 5 0 0
 cpu0 10 1 12 400 2 3 4 5 0 0
 cpu10 7 0 0 1 0 0 0 0 0 0
 cpu1 20 0 18 500 3 0 1 0 0 0
@@ -33,6 +33,10 @@ def test_resident_memory_is_bytes_and_a_zombie_has_none() -> None:
 def test_busy_ticks_of_one_core_leave_out_idle_and_waiting() -> None:
     assert procs.parse_core_busy(CPUS, 0) == 10 + 1 + 12 + 3 + 4 + 5
     assert procs.parse_core_busy(CPUS, 1) == 20 + 18 + 1
+
+
+def test_stolen_ticks_are_those_of_all_cores_together() -> None:
+    assert procs.parse_stolen(CPUS) == 5
 
 
 def test_a_core_that_is_not_there_is_an_error() -> None:

@@ -71,7 +71,29 @@ def test_lateness_counts_from_what_was_asked_and_early_answers_are_counted() -> 
     assert (row.count, row.early) == (4, 1)
     assert row.least_ms == pytest.approx(-0.1)
     assert row.p50_ms == pytest.approx(0.1)
-    assert row.p99_ms == pytest.approx(2.0)
+    assert row.p99_ms == row.all_p99_ms == pytest.approx(2.0)
+
+
+def test_turns_that_the_host_disturbed_count_for_early_answers_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = iter([7, 7, 7, 8, 8, 8])  # before and after each turn
+    turns = iter([[0.0051], [0.0250, 0.0049], [0.0052]])
+    monkeypatch.setattr(procs, "stolen", lambda: next(ticks))
+    monkeypatch.setattr(client, "round_trips", lambda *_: next(turns))
+    with socket.socket() as peer:
+        seen = delays.Seen("x", 5, 0, peer)
+        for _ in range(3):
+            seen.take_turn(0)
+    row = seen.row()
+    assert (row.count, row.turns, row.stolen_turns, row.early) == (2, 2, 1, 1)
+    assert [row.p50_ms, row.p99_ms] == pytest.approx([0.1, 0.2])
+    assert row.all_p99_ms == pytest.approx(20.0)
+    made = result()
+    made.delays = [row]
+    (line,) = [line for line in report.delay_table(made).splitlines() if line.startswith("x ")]
+    assert line.split()[-4:] == ["1", "of", "3", "20.000"]
+    with socket.socket() as peer:
+        disturbed = delays.Seen("x", 5, 0, peer, stolen=[0.0250], stolen_turns=1).row()
+    assert [disturbed.count, disturbed.p99_ms] == pytest.approx([1, 20.0])  # better than nothing
 
 
 @pytest.mark.parametrize("milliseconds", [5, 100])
