@@ -151,8 +151,9 @@ class LoopTimers(Timers):
     def _ring(self) -> None:
         """The alarm rings."""
         now = self.clock()
-        late = min(max(now - self._due, 0.0), _MOST_LEAD)
-        self._lead += (late - self._lead) * _LEARN
+        if self._due:  # else it was told not to in this very turn of the loop
+            late = min(max(now - self._due, 0.0), _MOST_LEAD)
+            self._lead += (late - self._lead) * _LEARN
         self._fire(now)
 
     def _turn(self) -> None:

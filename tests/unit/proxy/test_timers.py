@@ -151,6 +151,18 @@ def test_an_alarm_that_is_always_late_is_set_earlier_within_limits(off: float, r
     assert loop.turns < 30 * 30
 
 
+def test_an_alarm_that_rings_although_it_was_told_not_to_teaches_nothing() -> None:
+    """What another socket brought in the same turn of the loop has ended the wait, or begun a shorter one."""
+    loop = Loop()
+    alarm = FakeAlarm(loop)
+    timers = timers_of(loop, alarm)
+    for _ in range(10):
+        alarm.ring()
+    timers.after(0.005, Noted(loop))
+    loop.run()
+    assert loop.turns == 1  # it was not set earlier
+
+
 def test_a_wait_that_begins_while_the_loop_turns_for_another_is_not_forgotten() -> None:
     loop = Loop()
     alarm = FakeAlarm(loop, 0.0002)
