@@ -53,13 +53,17 @@ class UpstreamConnection(Talker):
         self.used: bool = False  # a request was sent
         self.settled_until: float = 0.0  # so long requests may wait for the upstream's SETTINGS
         self.ended: bool = False
+        self.standing: bool = False  # who dials knows that it stands
+        self.lost: bool = False  # the upstream has ended it
+        self.error: Exception | None = None  # with which the connection was lost
 
     def has_room(self, careful: bool) -> bool:
         """Tell whether one more exchange may begin here.
 
         ``careful``: also as the upstream counts that has not noticed yet which ones were reset.
         """
-        if self.ended or self.link.resetting:
+        transport = self.link.transport
+        if self.ended or self.link.resetting or (transport is not None and transport.is_closing()):
             return False
         if self.made:
             codec = self.codec
@@ -119,6 +123,7 @@ class UpstreamConnection(Talker):
 
     def stands(self) -> None:
         """Begin what waited for this connection."""
+        self.standing = True
         self.target.cells.opened += 1
         self._begin_waiting()
         self.link.mark()
@@ -138,15 +143,20 @@ class UpstreamConnection(Talker):
 
     def eof_received(self) -> bool:
         """The upstream sends no more."""
+        self.lost = True
+        self._leave_pool()
         self.codec.feed_eof()
         self.go_on_reading()
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
         """The connection is gone, and all its exchanges with it."""
+        self.lost = True
+        self.error = error
         self.never_made()
         self.worker.connections.pop(self, None)
-        self._fail_waiting(errors.UPSTREAM_CLOSED)
+        if self.standing:  # else who dials tries another address
+            self._fail_waiting(errors.UPSTREAM_CLOSED)
         for stream in list(self.codec.streams.values()):
             side = stream.owner
             if isinstance(side, UpstreamStream):
@@ -208,6 +218,7 @@ class UpstreamConnection(Talker):
             side = stream.owner
             if isinstance(side, UpstreamStream) and side.ex is not None:
                 end.fail(side.ex, errors.UPSTREAM_PROTOCOL)
+        self._fail_waiting(errors.UPSTREAM_PROTOCOL)
         self.link.close()
 
     # --- the end
@@ -256,7 +267,7 @@ class UpstreamConnection(Talker):
         pass
 
     def idle(self) -> bool:
-        return not self.codec.streams
+        return self.made and not self.codec.streams and not self.waiting
 
     def drain(self) -> bool:
         return False  # it ends with the process: requests may wait until it stands

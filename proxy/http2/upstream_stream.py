@@ -252,6 +252,7 @@ class UpstreamStream(UpstreamSide):
         self.lost = True
         if ex is None:
             self.stream.owner = None
+            self._grant()
             return
         # A body that was sent is not held, so that it could be sent once more.
         fresh = ex.response is None and self.head is None and ex.head.framing == NO_BODY
@@ -287,6 +288,10 @@ class UpstreamStream(UpstreamSide):
             stream.owner = None  # no cycle: what came and was not passed on is free at once
         elif self.sender.parting < 0:
             self.end_stream()
+        self._grant()
+
+    def _grant(self) -> None:
+        """The place of a stream may have become free."""
         if self.target.waiting:
             self.target.grant()
 
@@ -312,6 +317,7 @@ class UpstreamStream(UpstreamSide):
         codec.reset(self.stream, code)
         if self.ex is None:
             self.stream.owner = None  # no cycle: what came and was not passed on is free at once
+            self._grant()
         self.link.mark()
 
     def close(self) -> None:

@@ -107,16 +107,8 @@ class DialledUpstream(Upstream):
         transport = self.own.get((host, port, dialled, dialled_port))
         return transport is not None and not transport.is_closing()
 
-    def make_room(self) -> bool:
-        if self.open < self.max_connections:
-            return True
-        for place in list(self.places.values()):
-            if place.idle:
-                oldest = place.idle[0]
-                self.forget(place, oldest)
-                oldest.shut()
-                return self.open < self.max_connections
-        return False
+    def all_places(self) -> list[Endpoint]:
+        return list(self.places.values())
 
     def keep(self, endpoint: Endpoint, connection: Connection) -> bool:
         if isinstance(endpoint, Dialled) and self.places.get(endpoint.key) is not endpoint:

@@ -49,6 +49,10 @@ class Waiter:
         """No place became free in time."""
         raise NotImplementedError
 
+    def over(self) -> bool:
+        """Tell whether it has ended meanwhile, so that the place that it was granted is still free."""
+        return False
+
 
 class Endpoint:
     """One address of an upstream: host and port, or the path of a Unix socket."""
@@ -168,12 +172,23 @@ class Upstream:
         made = self.asides.get(where)
         if made is None:
             if len(self.asides) >= MOST_ASIDES:
-                self.asides.clear()
+                self._drop_asides()
             made = Endpoint(picked.number, picked.host, picked.port, "", 1)
             made.credentials = picked.credentials
             made.names = Told(addresses)
             self.asides[where] = made
         return made
+
+    def _drop_asides(self) -> None:
+        """Forget the places of faults, and close what idles there: nobody would find it again."""
+        for endpoint in self.asides.values():
+            for kept in list(endpoint.idle):
+                self.forget(endpoint, kept)
+                kept.shut()
+            for shared in list(endpoint.shared):
+                if shared.idle():
+                    shared.shut()
+        self.asides.clear()
 
     def mark(self, endpoint: Endpoint, healthy: bool) -> None:
         """Note what health checks found: from now on only healthy addresses are chosen.
@@ -207,17 +222,30 @@ class Upstream:
             endpoint.idle.remove(connection)
             self.cells.idle -= 1
 
-    def make_room(self) -> bool:
-        """Free a place for a new connection, if need be by closing one that idles at another address."""
+    def make_room(self, shared: bool = True) -> bool:
+        """Tell whether there is a place for a new connection; if not, close one that idles: there will be.
+
+        ``shared``: also one that carries many exchanges, and carries none now.
+        """
         if self.open < self.max_connections:
             return True
-        for endpoint in self.endpoints + list(self.asides.values()):
-            oldest = endpoint.idle[0] if endpoint.idle else None
-            if oldest is not None:
+        places = self.all_places()
+        for endpoint in places:
+            if endpoint.idle:
+                oldest = endpoint.idle[0]
                 self.forget(endpoint, oldest)
                 oldest.shut()
                 return self.open < self.max_connections
+        for endpoint in places if shared else []:
+            for connection in endpoint.shared:
+                if connection.idle():
+                    connection.shut()
+                    return self.open < self.max_connections
         return False
+
+    def all_places(self) -> list[Endpoint]:
+        """Give everything that has connections: its own addresses, and those of faults."""
+        return self.endpoints + list(self.asides.values())
 
     def wait(self, deadline: float, waiter: Waiter) -> None:
         """Queue for a connection until ``deadline`` (clock seconds)."""
@@ -231,14 +259,15 @@ class Upstream:
 
     def grant(self) -> bool:
         """A connection or a place became free: the one who waits longest gets it; False: nobody did."""
-        if not self.waiting:
-            return False
-        entry = self.waiting.popleft()
-        used = entry[1].granted()
-        if not used:
-            self.waiting.appendleft(entry)
-        self.cells.queued = len(self.waiting)
-        return used
+        while self.waiting:
+            entry = self.waiting.popleft()
+            used = entry[1].granted()
+            if not used:
+                self.waiting.appendleft(entry)
+            self.cells.queued = len(self.waiting)
+            if not used or not entry[1].over():
+                return used
+        return False
 
     def grant_all(self) -> None:
         """Many places may have become free at once."""

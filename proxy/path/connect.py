@@ -1,6 +1,7 @@
 """Phase ``connect``: the exchange gets a connection to its upstream, kept or new, or waits for one."""
 
 import asyncio
+import errno
 import ssl
 from typing import Final, cast
 
@@ -76,27 +77,32 @@ def _shares(ex: Exchange, endpoint: Endpoint) -> bool:
 
 def _share(ex: Exchange, target: Upstream, endpoint: Endpoint) -> bool:
     """Use a connection that carries many exchanges, or open one more; False: there is no room."""
-    if _join(ex, endpoint, True):
-        return True
-    if not target.make_room():
-        return _join(ex, endpoint, False)
+    shared = _with_room(endpoint, True)
+    if shared is None:
+        crowded = _with_room(endpoint, False)
+        shared = _open_shared(ex, target, endpoint) if target.make_room(crowded is None) else crowded
+    if shared is None:
+        return False
+    shared.begin(ex)
+    return True
+
+
+def _open_shared(ex: Exchange, target: Upstream, endpoint: Endpoint) -> SharedConnection:
     target.open += 1
     target.cells.open = target.open
     made = SharedConnection(ex.worker, target, endpoint, _CONNECT)
     endpoint.shared.append(made)
-    made.begin(ex)
     ex.worker.spawn(_dial_shared(made))
-    return True
+    return made
 
 
-def _join(ex: Exchange, endpoint: Endpoint, careful: bool) -> bool:
-    """Use a connection that others use; False: there is none with room."""
+def _with_room(endpoint: Endpoint, careful: bool) -> SharedConnection | None:
+    """Find a connection that others use and one more may."""
     for kept in endpoint.shared:
         shared = cast(SharedConnection, kept)
         if shared.has_room(careful):
-            shared.begin(ex)
-            return True
-    return False
+            return shared
+    return None
 
 
 async def _dial_shared(connection: SharedConnection) -> None:
@@ -118,13 +124,7 @@ async def _dial_shared(connection: SharedConnection) -> None:
             endpoint.speaks = HTTP2
             transport.open(connection)
     except (TimeoutError, OSError, UnicodeError) as error:
-        waiting = connection.waiting
-        connection.waiting = []
-        connection.never_made()
-        _tell_tls(connection.worker, target, error)
-        for ex in waiting:
-            if not ex.over:
-                _not_connected(ex, endpoint, dial.failure_of(error))
+        _not_shared(connection, error)
         return
     except asyncio.CancelledError:
         connection.never_made()
@@ -135,7 +135,24 @@ async def _dial_shared(connection: SharedConnection) -> None:
         connection.never_made()
         _give_up(connection.worker, waiting)
         return
-    connection.stands()
+    if connection.lost:
+        _not_shared(connection, connection.error)
+    else:
+        connection.stands()
+
+
+def _not_shared(connection: SharedConnection, error: Exception | None) -> None:
+    """A connection could not be made, or ended at once (None: in order): nothing was sent on it."""
+    waiting = connection.waiting
+    connection.waiting = []
+    connection.never_made()
+    failure = errors.UPSTREAM_CLOSED
+    if error is not None:
+        failure = dial.failure_of(error)
+        _tell_tls(connection.worker, connection.target, error)
+    for ex in waiting:
+        if not ex.over:
+            _not_connected(ex, connection.endpoint, failure)
 
 
 def _give_up(worker: Worker, waiting: list[Exchange]) -> None:
@@ -151,11 +168,13 @@ def _descend(connection: SharedConnection, transport: TlsTransport) -> None:
     target = connection.target
     endpoint = connection.endpoint
     endpoint.speaks = HTTP1
-    waiting = connection.waiting
-    connection.waiting = []
     target.open += 1
     made = UpstreamConnection(connection.worker, target, endpoint, _CONNECT)
     transport.open(made)
+    if made.lost:
+        raise _ended(transport)
+    waiting = connection.waiting
+    connection.waiting = []
     connection.never_made()
     target.cells.opened += 1
     first: Exchange | None = None
@@ -182,8 +201,16 @@ def _ascend(connection: UpstreamConnection, transport: TlsTransport, ex: Exchang
     if not ex.over:
         made.begin(ex)
     transport.open(made)
+    if made.lost:
+        made.waiting = []
+        raise _ended(transport)
     connection.never_made()
     made.stands()
+
+
+def _ended(transport: TlsTransport) -> Exception:
+    """Give the error for a connection that ended right behind its handshake: others may be tried."""
+    return transport.trouble or ConnectionResetError(errno.ECONNRESET, "the upstream ended the connection")
 
 
 def _tell_tls(worker: Worker, target: Upstream, error: BaseException) -> None:
@@ -214,6 +241,9 @@ class _Queued(Waiter):
     def expired(self) -> None:
         self.ex.queued = None
         end.fail(self.ex, errors.POOL_EXHAUSTED)
+
+    def over(self) -> bool:
+        return self.ex.over
 
 
 def _open(worker: Worker, target: Upstream, endpoint: Endpoint, ex: Exchange) -> None:

@@ -81,6 +81,9 @@ class H2Sender(H2Queue):
         """How many more streams may be opened, if there shall not be more than ``most`` of them."""
         if self.goaway_received or self.goaway_sent:  # what failed has sent one, too
             return 0
+        left: i64 = (LAST_STREAM_ID - self._next_sid + 2) // 2 - self._opening
+        if left <= 0:
+            return 0
         if most > self.peer_max_streams:
             most = self.peer_max_streams
         return most - len(self.streams) - self._opening
