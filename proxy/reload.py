@@ -10,6 +10,7 @@ set stays, log, metrics and readiness say so, and the next look may find all wel
 """
 
 import asyncio
+import hashlib
 import os
 import time
 from collections.abc import AsyncIterator, Callable
@@ -22,7 +23,8 @@ from proxy.changes import Changes, Done
 from proxy.logs import Log
 from proxy.reader import read_documents
 from proxy.rulefiles import SWAPPED, Contents, Listing, deleted, directories, is_rule_file, look, read_files
-from rules.model import Place, Rule
+from rules.answers import MAX_BODY
+from rules.model import Place
 from rules.store import Document, Refusal
 from rules.text import Problem, RulesError
 
@@ -32,6 +34,9 @@ POLL: Final = 0.5  # seconds between looks, also where a watch works: it may not
 REWATCH: Final = 30.0  # seconds until a watch that failed is tried again
 SET_UP: Final = 0.2  # seconds until a watch surely works
 SHOWN: Final = 20  # problems in one log line
+
+Stamps = dict[str, tuple[int, ...]]  # of the files that rules name; () where there is none
+NOT_AS_READ: Final = (-1,)  # for what has changed since it was read: no look finds this stamp
 
 Watch = Callable[[list[str], Callable[[str], bool], asyncio.Event], AsyncIterator[None]]
 
@@ -74,7 +79,8 @@ class Reloader:
         self._good = Listing()  # what is in force
         self._digest = b""  # of what was read last
         self._good_digest = b""
-        self._bodies: dict[str, tuple[int, ...]] = {}  # files that rules name, with their stamps
+        self._bodies: Stamps = {}  # before the rules were read last, whether or not that went well
+        self._good_bodies: Stamps = {}
         self._one_at_a_time = asyncio.Lock()
         self._wake = asyncio.Event()
         self._rewatch = asyncio.Event()
@@ -160,8 +166,9 @@ class Reloader:
             if not asked:
                 gone = tuple(deleted(self._good, listing))
                 contents = Contents(contents.documents, contents.problems + gone)
-            self._seen = listing
-            await self._take(listing, contents, asked or bodies != self._bodies)
+            anew = asked or bodies != self._bodies
+            self._seen, self._bodies = listing, bodies
+            await self._take(listing, contents, anew)
 
     async def _still(self, listing: Listing) -> Listing:
         """Wait until two looks in a row find the same."""
@@ -176,10 +183,13 @@ class Reloader:
     async def _take(self, listing: Listing, contents: Contents, anew: bool) -> None:
         """Bring what was read in force, unless it is what was read the last time."""
         digest = contents.digest
+        good = digest == self._good_digest and self._bodies == self._good_bodies
         if digest == self._digest and not anew:
+            if good:
+                self._good = listing  # where ``..data`` points now: what is gone later is gone from there
             return
         self._digest = digest
-        if digest == self._good_digest and not anew:
+        if good and not anew:
             self._good = listing
             self._well(None)
             return
@@ -210,7 +220,7 @@ class Reloader:
             return [Problem(Place(""), "", text) for text in done.text.splitlines()]
         self._seen = self._good = listing
         self._digest = self._good_digest = contents.digest
-        self._bodies = await asyncio.to_thread(_stamps, _bodies_of(documents))
+        self._bodies = self._good_bodies = await asyncio.to_thread(_stamps_as_read, documents)
         self._well(done)
         return []
 
@@ -293,9 +303,7 @@ def _reason(error: BaseException) -> str:
     return str(error) or repr(error)
 
 
-def _glance(
-    paths: list[str], bodies: list[str]
-) -> tuple[list[tuple[str, int]], Listing, dict[str, tuple[int, ...]]]:
+def _glance(paths: list[str], bodies: list[str]) -> tuple[list[tuple[str, int]], Listing, Stamps]:
     """Look at everything once: the directories to watch, the rule files, the files that rules name."""
     return _inodes(paths), look(paths), _stamps(bodies)
 
@@ -310,13 +318,29 @@ def _inodes(paths: list[str]) -> list[tuple[str, int]]:
     return found
 
 
-def _bodies_of(documents: list[Document]) -> list[str]:
-    """Name the files that rules take answers from; they stand beside the rule file."""
-    rules: list[tuple[str, Rule]] = [
-        (document.source, rule) for document in documents for rule in document.rules
-    ]
-    return [os.path.join(os.path.dirname(source), path) for source, rule in rules for path, _ in rule.files]
+def _stamps(paths: list[str]) -> Stamps:
+    return {path: found.stamp for path in paths for found in look([path]).files}
 
 
-def _stamps(paths: list[str]) -> dict[str, tuple[int, ...]]:
-    return {path: found.stamp for path in dict.fromkeys(paths) for found in look([path]).files}
+def _stamps_as_read(documents: list[Document]) -> Stamps:
+    """Stamp the files that rules take answers from, which stand beside the rule file.
+
+    Reading and compiling take a while: a file that has changed since then, and would look as if that had been
+    read, gets a stamp by which the next look reads it.
+    """
+    read: dict[str, set[str]] = {}
+    for document in documents:
+        home = os.path.dirname(document.source)
+        for rule in document.rules:
+            for path, sha256 in rule.files:
+                read.setdefault(os.path.join(home, path), set()).add(sha256)
+    stamps = _stamps(list(read))  # first: what changes after it has another one
+    return {path: stamps[path] if hashes == _sha256(path) else NOT_AS_READ for path, hashes in read.items()}
+
+
+def _sha256(path: str) -> set[str]:
+    try:
+        with open(path, "rb") as file:
+            return {hashlib.sha256(file.read(MAX_BODY + 1)).hexdigest()}
+    except OSError:
+        return set()

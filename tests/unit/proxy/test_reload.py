@@ -5,6 +5,7 @@ import io
 import os
 import time
 from collections.abc import AsyncIterator, Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import pytest
 from proxy.changes import Changes
 from proxy.events import Events
 from proxy.logs import Log
+from proxy.reader import Documents, read_documents
 from proxy.reload import POLL, SETTLE, Reloader, Watch, watch_directories
 from proxy.rulefiles import DELETED, EMPTY, Found
+from rules.model import Rule
 from rules.store import Store
 from rules.text import RulesError
 from tests.unit.proxy.stalls import Stalls
@@ -385,6 +388,98 @@ async def test_a_file_that_a_rule_names_counts_as_part_of_it(tmp_path: Path) -> 
     body.unlink()
     assert "sorry.txt" in (await files.failed())[0]
     await files.reloader.close()
+
+
+def answering(name: str) -> str:
+    fault = "{abort: {status: 503, body: {file: sorry.txt}}}"
+    return f"version: 1\nrules: [{{name: {name}, faults: [{fault}]}}]\n"
+
+
+def failures(files: Files) -> int:
+    return files.changes.reloads.results["file", "failure"]
+
+
+@pytest.mark.parametrize("named", ["by the first read", "before"])
+async def test_a_named_file_that_changes_while_it_is_read_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    body = tmp_path / "sorry.txt"
+    body.write_text("one")
+    path = tmp_path / "rules.yaml"
+    path.write_text(answering("a") if named == "before" else one("a"))
+    files = Files([path], deaf, 60.0)
+    await files.reloader.load()
+    await files.reloader._check()
+    path.write_text(answering("bb"))
+    with monkeypatch.context() as patch:
+
+        async def read(documents: Documents) -> list[list[Rule]]:
+            rules = await read_documents(documents)
+            body.write_text("three")
+            return rules
+
+        patch.setattr("proxy.reload.read_documents", read)
+        await files.reloader._check()
+    first = files.changes.store.snapshot
+    await files.reloader._check()
+    before, after = first.by_name["bb"].rule.files, files.changes.store.snapshot.by_name["bb"].rule.files
+    assert (before[0][1], after[0][1]) == (sha256(b"one").hexdigest(), sha256(b"three").hexdigest())
+    await files.reloader._check()
+    assert files.changes.store.version == first.version + 1
+
+
+async def test_a_named_file_that_is_gone_is_one_failure_however_often_one_looks(tmp_path: Path) -> None:
+    body = tmp_path / "sorry.txt"
+    body.write_text("one")
+    path = tmp_path / "rules.yaml"
+    path.write_text(answering("a"))
+    files = Files([path], deaf, 60.0)
+    await files.reloader.load()
+    body.unlink()
+    for _ in range(3):
+        await files.reloader._check()
+    assert (failures(files), files.changes.reloads.last_good) == (1, False)
+    body.write_text("other")
+    for _ in range(3):
+        await files.reloader._check()
+    assert (failures(files), files.changes.reloads.last_good, files.changes.store.version) == (1, True, 2)
+
+
+async def test_rules_are_not_good_again_while_a_file_they_name_is_not(tmp_path: Path) -> None:
+    body = tmp_path / "sorry.txt"
+    body.write_text("one")
+    path = tmp_path / "rules.yaml"
+    path.write_text(answering("a"))
+    files = Files([path], deaf, 60.0)
+    await files.reloader.load()
+    body.unlink()
+    await files.reloader._check()
+    path.write_text("rules: 5")
+    await files.reloader._check()
+    path.write_text(answering("a"))
+    await files.reloader._check()
+    assert "sorry.txt" in files.changes.reloads.problems[0]
+    path.write_text("rules: 55")
+    await files.reloader._check()
+    body.write_text("other")
+    await files.reloader._check()
+    path.write_text(answering("a"))
+    await files.reloader._check()
+    assert (files.changes.reloads.last_good, files.changes.store.version) == (True, 2)
+    assert files.changes.store.snapshot.by_name["a"].rule.files[0][1] == sha256(b"other").hexdigest()
+
+
+async def test_after_a_swap_to_the_same_a_deletion_by_hand_is_one(tmp_path: Path) -> None:
+    configmap(tmp_path, "1", a=one("a"), b=one("b"))
+    files = Files([tmp_path], deaf, 60.0)
+    await files.reloader.load()
+    configmap(tmp_path, "2", a=one("a"), b=one("b"))
+    await files.reloader._check()
+    assert files.changes.store.version == 1
+    (tmp_path / "b.yaml").unlink()
+    await files.reloader._check()
+    assert files.changes.reloads.problems == [f"{tmp_path}/b.yaml: {DELETED}"]
+    assert files.rules == ["a", "b"]
 
 
 @pytest.mark.parametrize("text", ["", "rules: 5", None])
