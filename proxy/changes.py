@@ -87,11 +87,17 @@ class Changes:
     ) -> Done | Refusal | None:
         """Make a change, in force when this returns; counts it under its layer unless it is a dry run.
 
-        With a state directory it is on disk by then.  It leaves one audit line.
+        With a state directory it is on disk by then.  It leaves one audit line.  What ``ask`` raises
+        (it found mistakes) goes to the caller, counted as a refusal is.
         """
-        async with self._one_at_a_time:
-            with FewCollections():
-                done = await self._make(layer, ask, dry_run, asker)
+        try:
+            async with self._one_at_a_time:
+                with FewCollections():
+                    done = await self._make(layer, ask, dry_run, asker)
+        except Exception:
+            if not dry_run:
+                self.reloads.count(layer, False)
+            raise
         if not dry_run and done is not None:
             self.reloads.count(layer, isinstance(done, Done))
         return done

@@ -13,6 +13,7 @@ from rules.model import Rule
 from rules.parse import parse_rule
 from rules.snapshot import Snapshot
 from rules.store import INVALID, VERSION_CONFLICT, Refusal, Store
+from rules.text import RulesError
 from tests.unit.proxy.stalls import Stalls
 
 
@@ -87,6 +88,20 @@ async def test_a_refused_change_is_counted(door: Door) -> None:
     assert isinstance(second, Refusal)
     assert (first.kind, second.kind) == (INVALID, VERSION_CONFLICT)
     assert door.changes.reloads.results["admin", "failure"] == 2
+    assert door.installed == []
+
+
+async def test_a_change_that_cannot_even_be_asked_for_is_counted(door: Door) -> None:
+    def ask(store: Store, now: float) -> Refusal:
+        parse_rule({"name": "A"}, "test")  # as where a patch makes a rule that is none
+        raise AssertionError("that was no rule")
+
+    with pytest.raises(RulesError):
+        await door.changes.make("admin", ask, dry_run=True)
+    assert sum(door.changes.reloads.results.values()) == 0
+    with pytest.raises(RulesError):
+        await door.changes.make("admin", ask)
+    assert door.changes.reloads.results["admin", "failure"] == 1
     assert door.installed == []
 
 
