@@ -21,6 +21,7 @@ import msgspec
 from proxy.events import Events
 from proxy.log_writer import Stream, Writer
 from rules import phases
+from rules.params import printable
 
 LEVELS: Final[dict[str, int]] = {"debug": 0, "info": 1, "warning": 2, "error": 3}
 FORMATS: Final = ("json", "text")
@@ -258,7 +259,7 @@ def as_text(record: dict[str, Any]) -> bytes:
     parts = [str(record.get("time", "")), str(record.get("level", "info")), str(record.get("event", ""))]
     if "message" in record:
         parts[2] += ":"
-        parts.append(_printable(str(record["message"])))
+        parts.append(printable(str(record["message"])))
     parts.extend(
         f"{key}={_text_value(value)}"
         for key, value in record.items()
@@ -271,13 +272,6 @@ def _text_value(value: object) -> str:
     if isinstance(value, str):
         return value if value and BARE.issuperset(value) else json.dumps(value)
     return as_json({"": value})[4:-2].decode("utf-8").strip()
-
-
-def _printable(text: str) -> str:
-    """Keep a message on its line: control and other unprintable characters are escaped."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
 class Stamps:

@@ -6,6 +6,7 @@ with the path from this value to the place of the mistake.  ``schema`` gives the
 2020-12.  Tables of parameters (``Record``) are in ``rules.records``.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -82,8 +83,15 @@ class Param(Generic[T_co]):
 
 
 def shorten(text: str) -> str:
-    """Cut a text to what fits into a message."""
-    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+    """Cut a text to what fits into a message, and into one line of it."""
+    return printable(text if len(text) <= SHOWN else text[: SHOWN - 1] + "…")
+
+
+def printable(text: str) -> str:
+    """Keep a text on its line: what ends lines, steers a terminal or is not seen is escaped as in JSON."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
 def check_unicode(text: str) -> None:

@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from rules.model import Place
-from rules.params import ALONE, BadValue, Context, Param, Path, Trouble, show
+from rules.params import ALONE, BadValue, Context, Param, Path, Trouble, printable, show
 from rules.places import MAX_DEPTH, MAX_NODES, Broken, JsonPlaces, Spot, Twice, line_and_column
 from rules.records import MAX_TROUBLES, unknown_key
 from rules.yaml_reader import read_yaml
@@ -65,7 +65,7 @@ def path_text(path: Path) -> str:
         elif _PLAIN_KEY.fullmatch(part):
             text += f".{part}" if text else part
         else:
-            text += f"[{json.dumps(part[:80], ensure_ascii=False)}]"
+            text += f"[{printable(json.dumps(part[:80], ensure_ascii=False))}]"
     return text
 
 
@@ -92,7 +92,7 @@ class Document:
 
     def note(self, path: Path, message: str, at_key: bool = False) -> None:
         """Note a problem."""
-        self.problems.append(Problem(self.locate(path, at_key), path_text(path), message))
+        self.problems.append(Problem(self.locate(path, at_key), path_text(path), printable(message)))
 
     def note_all(self, path: Path, troubles: list[Trouble]) -> None:
         """Note what a parameter found wrong in the value at ``path``."""
@@ -209,7 +209,7 @@ def read_as(data: bytes, source: str, param: Param[T], context: Context = ALONE)
 
 
 def _fatal(source: str, broken: Broken) -> RulesError:
-    return RulesError([Problem(Place(source, broken.line, broken.column), "", broken.message)])
+    return RulesError([Problem(Place(source, broken.line, broken.column), "", printable(broken.message))])
 
 
 def _unreadable(data: bytes) -> Broken | None:

@@ -25,7 +25,7 @@ from yaml.parser import Parser
 from yaml.reader import Reader
 from yaml.scanner import Scanner
 
-from rules.places import MAX_DEPTH, MAX_NODES, Broken, Spot, Twice
+from rules.places import MAX_DEPTH, MAX_NODES, Broken, Spot, Twice, line_and_column
 
 MAX_ALIASES: Final = 10_000
 
@@ -92,15 +92,18 @@ def read_yaml(data: bytes, native: bool = True) -> tuple[object, Spot, list[Twic
         raise Broken(f"not YAML: {words}", *((mark.line + 1, mark.column + 1) if mark else (0, 0))) from None
     except (yaml.YAMLError, ValueError) as error:
         # A character that YAML does not allow, or an escape that is no character.
-        raise Broken(f"not YAML: {getattr(error, 'reason', error)}", *_offset_place(data, error)) from None
+        raise Broken(
+            f"not YAML: {getattr(error, 'reason', error)}", *_offset_place(data, error, native)
+        ) from None
 
 
-def _offset_place(data: bytes, error: Exception) -> tuple[int, int]:
+def _offset_place(data: bytes, error: Exception, native: bool) -> tuple[int, int]:
     offset = getattr(error, "position", None)
     if not isinstance(offset, int):
         return 0, 0
-    before = data[:offset]
-    return before.count(b"\n") + 1, offset - (before.rfind(b"\n") + 1) + 1
+    if native and yaml.__with_libyaml__:  # counts bytes, the parser in Python characters
+        offset = len(data[:offset].decode(errors="ignore"))
+    return line_and_column(data.decode(errors="replace"), offset)
 
 
 class _YamlReader:

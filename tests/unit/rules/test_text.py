@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rules.model import Place
 from rules.params import Integer
-from rules.places import JsonPlaces, Spot
+from rules.places import Broken, JsonPlaces, Spot
 from rules.text import Problem, RulesError, path_text, read, read_as, read_value
 from rules.yaml_reader import read_yaml
 
@@ -71,6 +71,36 @@ def test_what_is_no_document(data: bytes, words: str) -> None:
         read(data, "f")
     assert len(caught.value.problems) == 1
     assert str(caught.value).startswith(words)
+
+
+@pytest.mark.parametrize("native", [True, False], ids=["libyaml", "python"])
+def test_columns_are_counted_in_characters(native: bool) -> None:
+    text = 'version: 1\nrules:\n  - {name: "ééé\x01"}'
+    with pytest.raises(Broken) as caught:
+        read_yaml(text.encode(), native)
+    assert (caught.value.line, caught.value.column) == (3, 16)
+
+
+FORGED: list[tuple[bytes, str]] = [
+    (b'"a\\nF:1:1: x"', r'f:1:1: expected a whole number from 1 to 2, got "a\nF:1:1: x"'),
+    (
+        '"a\\u2028\\u0085\\x1bé"'.encode(),
+        r'f:1:1: expected a whole number from 1 to 2, got "a\u2028\u0085\u001bé"',
+    ),
+    (b"a: !!int 'x\n\n  F:1:1: x'", r'f:1:4: "x\nF:1:1: x" is no int'),
+    (b"a: !x%0AF:1:1: 1", r"f:1:4: tag !x\nF:1:1: is not supported"),
+]
+
+
+@pytest.mark.parametrize(("data", "whole"), FORGED)
+def test_a_mistake_is_one_line_whatever_it_quotes(data: bytes, whole: str) -> None:
+    with pytest.raises(RulesError) as caught:
+        read_as(data, "f", Integer(1, 2))
+    assert str(caught.value) == whole
+
+
+def test_a_path_is_one_line_whatever_its_keys() -> None:
+    assert path_text(("a\n\x7f\u2028é", 1)) == r'["a\n\u007f\u2028é"][1]'
 
 
 def test_thirty_two_levels_are_fine() -> None:
