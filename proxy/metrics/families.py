@@ -35,7 +35,10 @@ class Collected(CollectorRegistry):
 
 async def render(families: list[Family], accept: str) -> tuple[bytes, str]:
     """Write text or OpenMetrics, as ``accept`` asks, in a thread; gives the body and its content type."""
-    encode, content_type = choose_encoder(accept)
+    try:
+        encode, content_type = choose_encoder(accept)
+    except (TypeError, ValueError):  # a version that is no number
+        encode, content_type = choose_encoder("")
     return await asyncio.to_thread(encode, Collected(families)), content_type
 
 

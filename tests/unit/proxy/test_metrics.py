@@ -253,6 +253,8 @@ async def test_reloads_build_and_what_was_lost(scraped: Scraped) -> None:
         ("", "text/plain; version=0.0.4"),
         ("*/*", "text/plain; version=0.0.4"),
         ("text/html", "text/plain; version=0.0.4"),
+        ("application/openmetrics-text;version=abc", "text/plain; version=0.0.4"),
+        ("text/plain;version=1.x", "text/plain; version=0.0.4"),
         (
             "application/openmetrics-text; version=1.0.0; charset=utf-8, text/plain;q=0.5",
             "application/openmetrics-text",
