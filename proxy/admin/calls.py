@@ -1,19 +1,31 @@
 """One call and its reply, as views see them."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 import msgspec
+from aiohttp.http import HttpVersion11
 from aiohttp.web_request import BaseRequest
 from aiohttp.web_response import StreamResponse
 
-from proxy.admin.problem import Refusal
+from proxy.admin.problem import Refusal, mistake
 from proxy.admin.seam import Proxy
+from proxy.history import SOURCE
+from rules.text import RulesError
+from rules.text import read as read_text
 
 BODY: Final = 1 << 20  # bytes
 BODY_TIME: Final = 10.0  # seconds
+SAFETY: Final = {  # headers of every answer
+    "Server": "misrule",
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+}
+
+_TAG: Final = re.compile(r'"(0|[1-9][0-9]{0,14})"')  # an entity tag that a version can have
 
 T = TypeVar("T")
 _encode = msgspec.json.Encoder().encode
@@ -57,23 +69,59 @@ class Call:
     @property
     def expected(self) -> int | None:
         """The version that ``If-Match`` asks for; None: any, -1: none can be right."""
-        given = ",".join(self.request.headers.getall("If-Match", []))
-        if not given or given.strip() == "*":
+        given = self._condition("If-Match")
+        if given in ("", "*"):
             return None
-        # RFC 9110 section 13.1.1: one of the tags must match, and a weak one never does.
+        # RFC 9110 section 13.1.1: one of the tags must match as it is written, and a weak one never does.
         tags = [tag.strip() for tag in given.split(",")]
-        versions = [int(tag[1:-1]) for tag in tags if tag[:1] == tag[-1:] == '"' and tag[1:-1].isdecimal()]
         now = self.proxy.changes.store.version
-        return now if now in versions else (versions[0] if versions else -1)
+        if f'"{now}"' in tags:
+            return now
+        versions = [int(found[1]) for tag in tags if (found := _TAG.fullmatch(tag))]
+        return versions[0] if versions else -1
+
+    @property
+    def only_there(self) -> bool:
+        """``If-Match: *``: only what is there may be changed (RFC 9110 section 13.1.1)."""
+        return self._condition("If-Match") == "*"
+
+    @property
+    def only_new(self) -> bool:
+        """``If-None-Match: *``: only what is not there may be made (section 13.1.2); raises Refusal."""
+        given = self._condition("If-None-Match")
+        if given not in ("", "*"):
+            text = "If-None-Match of a change is *, for what is not there yet; If-Match takes a version"
+            raise Refusal(400, "invalid-header", text)
+        return given == "*"
+
+    def _condition(self, name: str) -> str:
+        given = self.request.headers.getall(name, None)
+        if given is None:
+            return ""
+        text = ",".join(given).strip()
+        if not text:  # such as a shell writes it whose variable has no value: it must not mean any version
+            raise Refusal(400, "invalid-header", f"{name} is empty; leave it out, or give a value")
+        return text
 
     def read(self, kind: type[T]) -> T:
         """Read the body as JSON of a type; raises Refusal."""
         try:
-            return msgspec.json.decode(self.body or b"{}", type=kind)
+            value = msgspec.json.decode(self.body or b"{}", type=kind)
         except msgspec.ValidationError as error:
             raise Refusal(422, "invalid-body", str(error)) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Refusal(400, "invalid-json", str(error)) from None
+        self._check_keys()
+        return value
+
+    def _check_keys(self) -> None:
+        """Refuse a key that is given twice, of which the decoder has silently taken the last."""
+        try:
+            if self.body:
+                read_text(self.body, SOURCE).document.check()
+        except RulesError as error:
+            found = error.problems
+            raise Refusal(422, "invalid-body", str(found[0]), errors=list(map(mistake, found))) from None
 
     def audit(self, before: int, after: int, **what: Any) -> None:
         """Leave the one line that each change leaves."""
@@ -99,12 +147,13 @@ def reply(value: object, status: int = 200, version: int | None = None, **header
 
 
 async def read_body(request: BaseRequest) -> bytes:
-    """Read the body, bounded in size and time; raises Refusal 413 or 408."""
+    """Read the body, bounded in size and time; raises Refusal 413, 417 or 408."""
     too_large = Refusal(
         413, "body-too-large", f"bodies are at most {BODY} bytes", headers={"Connection": "close"}
     )
     if (request.content_length or 0) > BODY:
         raise too_large
+    _meet_expectation(request)
     pieces: list[bytes] = []
     size = 0
     try:
@@ -122,3 +171,18 @@ async def read_body(request: BaseRequest) -> bytes:
             headers={"Connection": "close"},
         ) from None
     return b"".join(pieces)
+
+
+def _meet_expectation(request: BaseRequest) -> None:
+    """Tell a client that waits with its body to send it (RFC 9110 section 10.1.1); raises Refusal 417.
+
+    HTTP/1.0 has no such thing, and a request without a body nothing to wait for.
+    """
+    given = ",".join(request.headers.getall("Expect", [])).strip().lower()
+    if not given or request.version < HttpVersion11:
+        return
+    if given != "100-continue":
+        text = "the only expectation that is met is 100-continue"
+        raise Refusal(417, "expectation", text, headers={"Connection": "close"})
+    if request.body_exists and request.transport is not None:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 from aiohttp.web_response import StreamResponse
 
-from proxy.admin.calls import Call, Reply, reply
+from proxy.admin.calls import SAFETY, Call, Reply, reply
 from proxy.admin.figures import Figures
 from proxy.admin.problem import Refusal
 from proxy.admin.types import Alive, Connections, Draining, Faulting, Ready
@@ -81,14 +81,21 @@ async def config(call: Call) -> Reply:
     return reply(masked(msgspec.to_builtins(call.proxy.config)))
 
 
-def masked(value: Any) -> Any:
-    """Put a mask over whatever is secret by the name of its key; a path of a file with secrets is none."""
+def masked(value: Any, of_headers: bool = False) -> Any:
+    """Put a mask over whatever is secret by the name of its key; a path of a file with secrets is none.
+
+    ``of_headers``: lists are of pairs, of a name and what a route wants that header to be.
+    """
     if isinstance(value, Mapping):
-        return {key: MASK if _is_secret(str(key), item) else masked(item) for key, item in value.items()}
+        return {
+            key: MASK if _is_secret(str(key), item) else masked(item, key == "headers")
+            for key, item in value.items()
+        }
     if isinstance(value, (list, tuple)):
-        if len(value) == 2 and isinstance(value[0], str) and _is_secret(value[0], str(value[1])):
-            return [value[0], MASK]  # what a route wants a header to be
-        return [masked(item) for item in value]
+        pair = of_headers and len(value) == 2 and isinstance(value[0], str)
+        if pair and _is_secret(value[0], str(value[1])):
+            return [value[0], MASK]
+        return [masked(item, of_headers) for item in value]
     return value
 
 
@@ -126,7 +133,7 @@ async def events(call: Call) -> StreamResponse:
     except TooManySubscribers as error:
         raise Refusal(503, "too-many-readers", str(error), headers={"Retry-After": "5"}) from None
     try:
-        response = StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
+        response = StreamResponse(headers={**SAFETY, "Content-Type": "text/event-stream"})
         await response.prepare(call.request)
         if call.request.method != "HEAD":
             await response.write(b": misrule events\n\n")

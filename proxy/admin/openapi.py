@@ -8,7 +8,7 @@ import msgspec
 from proxy import __version__
 from proxy.admin import problem
 from proxy.admin.problem import ProblemDocument
-from proxy.admin.routes import DRY_RUN, IF_MATCH, LIMIT, PATCH, RULE, RULES, Route
+from proxy.admin.routes import DRY_RUN, IF_MATCH, IF_NONE_MATCH, LIMIT, PATCH, RULE, RULES, Route
 from rules.parse import RuleParam
 from rules.schema import rules_schema
 
@@ -31,8 +31,14 @@ OPTIONS: Final[dict[str, Json]] = {
     IF_MATCH: {
         "name": "If-Match",
         "in": "header",
-        "description": "Change only if this version (an entity tag) is in force",
+        "description": "Change only if this version (an entity tag) is in force; *: only what is there",
         "schema": {"type": "string"},
+    },
+    IF_NONE_MATCH: {
+        "name": "If-None-Match",
+        "in": "header",
+        "description": "Make the rule only if there is none of this name yet",
+        "schema": {"const": "*"},
     },
 }
 NAME: Final[Json] = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
@@ -49,9 +55,10 @@ ERRORS: Final[dict[int, str]] = {
     404: "There is no such thing",
     408: "The body came too slowly",
     409: "It cannot be done as things are",
-    412: "Another version is in force",
+    412: "Another version is in force, or what If-Match and If-None-Match say of its being there is not so",
     413: "The body is too large",
     415: "The body has another content type",
+    417: "An expectation other than 100-continue",
     421: "The Host header names somebody else",
     422: "What was sent has mistakes; all are listed",
     429: "Too many failed authentications",
@@ -131,7 +138,7 @@ def _success(route: Route, by_type: Json) -> Json:
 def _errors(route: Route) -> Json:
     statuses = {*route.errors, 403, 421} | (set() if route.public else {401, 429})
     if route.body is not None:
-        statuses |= {400, 408, 413}
+        statuses |= {400, 408, 413, 417}
     if route.method not in ("GET", "DELETE"):
         statuses.add(415)
     if route.options:

@@ -28,10 +28,12 @@ from proxy.admin.types import (
 DRY_RUN: Final = "dry_run"
 LIMIT: Final = "limit"
 IF_MATCH: Final = "if_match"
+IF_NONE_MATCH: Final = "if_none_match"
 RULE: Final = "rule"  # bodies of the rule language, described by rules.schema
 RULES: Final = "rules"
 PATCH: Final = "patch"
 CHANGE: Final = (DRY_RUN, IF_MATCH)
+PUT: Final = (*CHANGE, IF_NONE_MATCH)
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Route:
     @property
     def parameters(self) -> tuple[str, ...]:
         """What it takes in the query."""
-        return tuple(name for name in self.options if name != IF_MATCH)
+        return tuple(name for name in self.options if name not in (IF_MATCH, IF_NONE_MATCH))
 
     def match(self, path: str) -> dict[str, str] | None:
         """Give the parameters in the path, or None where it is another path."""
@@ -74,7 +76,7 @@ class Route:
             return None
         params: dict[str, str] = {}
         for want, have in zip(wanted, given, strict=True):
-            if want.startswith("{"):
+            if want.startswith("{") and have:
                 params[want[1:-1]] = have
             elif want != have:
                 return None
@@ -133,7 +135,7 @@ def _rule_routes() -> tuple[Route, ...]:
             errors=(404, 412, 422),
         ),
         Route("GET", one, rules.get_rule, RuleView, errors=(404,)),
-        Route("PUT", one, rules.put_rule, Changed, RULE, guard.RULES, CHANGE, 200, (412, 422)),
+        Route("PUT", one, rules.put_rule, Changed, RULE, guard.RULES, PUT, 200, (412, 422)),
         Route("PATCH", one, rules.patch_rule, Changed, PATCH, guard.PATCH, CHANGE, 200, (404, 412, 422)),
         Route("DELETE", one, rules.delete_rule, Changed, options=CHANGE, errors=(404, 409, 412)),
         Route("POST", one + "/reset", rules.reset_rule, ResetDone, options=(IF_MATCH,), errors=(404, 412)),

@@ -36,14 +36,18 @@ from rules.schedule import describe
 from rules.store import ADMIN, Change, Store, merge_patch
 from rules.text import Problem, RulesError, read
 
+PRECONDITION: Final = "precondition"  # a kind of refusal beside those of the store
 SLICE: Final = 0.005  # seconds of building an answer between two turns of the loop
 _RULE: Final = RuleParam()
+_THERE: Final = "If-None-Match: * asks for what is not there yet, and this is there"
+_NOT_THERE: Final = "If-Match: * asks for what is there already, and this is not"
 _STATUS: Final = {
     store.UNKNOWN_RULE: (404, "unknown-rule"),
     store.ONLY_IN_FILE: (409, "only-in-file"),
     store.ALREADY_THERE: (409, "already-there"),
     store.VERSION_CONFLICT: (412, "version-conflict"),
     store.NOT_KEPT: (507, "not-kept"),
+    PRECONDITION: (412, "precondition-failed"),
 }
 
 
@@ -101,7 +105,8 @@ async def post_rule(call: Call) -> Reply:
     made = await make_change(
         call, lambda kept, now: kept.add(rule, now, source_of(call), expected), status=201
     )
-    made.headers["Location"] = f"/v1/rules/{rule.name}"
+    if made.status == 201:  # and no dry run
+        made.headers["Location"] = f"/v1/rules/{rule.name}"
     return made
 
 
@@ -144,6 +149,8 @@ async def reset_rule(call: Call) -> Reply:
     expected = call.expected
     if expected is not None and expected != kept.version:
         raise _conflict(kept.version, expected)
+    if call.only_new and kept.rule(name) is not None:
+        raise _refused(_unmet(kept, _THERE), None)
     refused = call.proxy.reset_rule(name)
     if refused is not None:
         raise unknown_rule(name)
@@ -172,7 +179,7 @@ async def make_change(call: Call, ask: Ask, status: int = 200, **what: str) -> R
     dry_run = call.flag("dry_run")
     try:
         asker = Asker(call.who, call.peer, f"{call.request.method} {call.request.path}", what)
-        done = await call.proxy.changes.make(ADMIN, ask, dry_run, asker)
+        done = await call.proxy.changes.make(ADMIN, _if_there(call, ask), dry_run, asker)
     except RulesError as error:
         raise invalid_rules(error.problems) from None
     if isinstance(done, store.Refusal):
@@ -181,6 +188,30 @@ async def make_change(call: Call, ask: Ask, status: int = 200, **what: str) -> R
     version = done.before.version if dry_run else done.after.version
     result = Changed(version, done.after.sha256, dry_run, done.added, done.changed, done.removed)
     return reply(result, 200 if dry_run else status, version=version)
+
+
+def _if_there(call: Call, ask: Ask) -> Ask:
+    """Ask for a change, and whether what the path names is there as the preconditions want it.
+
+    These count only where the change could be made otherwise (RFC 9110 section 13.2.1).
+    """
+    only_there, only_new = call.only_there, call.only_new
+    name = call.params.get("name")
+
+    def guarded(kept: Store, now: float) -> Change | store.Refusal | None:
+        made = ask(kept, now)
+        if not isinstance(made, Change):
+            return made
+        there = name is None or kept.rule(name) is not None  # the set itself always is
+        if only_there and not there:
+            return _unmet(kept, _NOT_THERE)
+        return _unmet(kept, _THERE) if only_new and there else made
+
+    return guarded if only_there or only_new else ask
+
+
+def _unmet(kept: Store, text: str) -> store.Refusal:
+    return store.Refusal(PRECONDITION, text, kept.version)
 
 
 def source_of(call: Call) -> str:
@@ -232,7 +263,8 @@ def _refused(refusal: store.Refusal, expected: int | None) -> Refusal:
     if refusal.kind == store.INVALID:
         return invalid_rules([Problem(Place(""), "", line) for line in refusal.text.splitlines()])
     status, kind = _STATUS[refusal.kind]
-    return Refusal(status, kind, refusal.text, version=refusal.version)
+    headers = {"ETag": f'"{refusal.version}"'} if status == 412 else {}
+    return Refusal(status, kind, refusal.text, version=refusal.version, headers=headers)
 
 
 def _conflict(version: int, expected: int) -> Refusal:

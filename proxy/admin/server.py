@@ -20,7 +20,7 @@ from aiohttp.web_server import Server
 
 from proxy import __version__, build_kind
 from proxy.admin import openapi, problem
-from proxy.admin.calls import Call, Reply, read_body, reply
+from proxy.admin.calls import SAFETY, Call, Reply, read_body, reply
 from proxy.admin.figures import EVERY, Figures
 from proxy.admin.guard import SAFE, Guard, Tokens, check_content, is_local, peer_address
 from proxy.admin.live_views import LiveViews
@@ -39,11 +39,6 @@ GRACE: Final = 0.5  # seconds that calls under way have when the proxy stops
 
 _ASKED: Final = ("/crl", "/ocsp", "/root.pem")  # what ``certs.responder`` answers
 
-_SAFETY: Final = {
-    "Server": "misrule",
-    "Cache-Control": "no-store",
-    "X-Content-Type-Options": "nosniff",
-}
 _silent: Final = logging.getLogger("misrule.admin")
 _silent.addHandler(logging.NullHandler())
 _silent.propagate = False
@@ -187,7 +182,7 @@ class _Door:
             answer = _as_reply(Refusal(500, "internal", "this is a bug; the log has more"))
         if isinstance(answer, StreamResponse):
             return answer
-        headers = {**_SAFETY, "Content-Type": answer.content_type, **answer.headers}
+        headers = {**SAFETY, "Content-Type": answer.content_type, **answer.headers}
         response = Response(body=answer.body, status=answer.status, headers=headers)
         if headers.get("Connection") == "close":
             response.force_close()
@@ -235,15 +230,21 @@ class _Door:
 
 
 def _check_parameters(request: BaseRequest, route: Route) -> None:
-    """Refuse query parameters that the call does not take: a mistyped ``dry_run`` must not make a change."""
+    """Refuse query parameters that the call does not take: a mistyped ``dry_run`` must not make a change.
+
+    Nor must one that is given twice: nobody could say which is meant.
+    """
     if not route.path.startswith("/v1/"):
         return  # probes and scrapers may add what they like
-    for name in request.rel_url.query:
+    query = request.rel_url.query
+    for name in query:
         if name not in route.parameters:
             near = nearest(name, route.parameters)
             hint = f'did you mean "{near}"?' if near else f"it takes {', '.join(route.parameters) or 'none'}"
             text = f'{request.path[:200]} takes no query parameter "{name[:40]}"; {hint}'
             raise Refusal(400, "invalid-parameter", text)
+        if len(query.getall(name)) > 1:
+            raise Refusal(400, "invalid-parameter", f"{name} is given more than once")
 
 
 class _HealthDoor(_Door):
@@ -296,7 +297,7 @@ class _Connection(RequestHandler):
             raise ConnectionError("the answer has begun already")
         detail = (exc.message if isinstance(exc, HttpProcessingError) else message or "").partition("\n")[0]
         refusal = Refusal(status, "malformed" if status < 500 else "internal", detail.rstrip(":")[:200])
-        headers = {**_SAFETY, "Content-Type": problem.CONTENT_TYPE}
+        headers = {**SAFETY, "Content-Type": problem.CONTENT_TYPE}
         response = Response(body=refusal.body, status=status, headers=headers)
         response.force_close()
         return response

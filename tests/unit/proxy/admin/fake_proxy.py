@@ -29,6 +29,7 @@ from rules.parse import parse_rules
 from rules.snapshot import Snapshot
 from rules.store import Document, Refusal, Store
 
+DELAY = [{"delay": "1s"}]
 FILE_RULES = b"""version: 1
 rules:
   - name: from-file
@@ -201,3 +202,19 @@ def token_file(home: Path, *tokens: str) -> Path:
     path = home / "token"
     path.write_text("\n".join(tokens) + "\n")
     return path
+
+
+def rule(name: str, **more: Any) -> dict[str, Any]:
+    """Write a rule."""
+    return {"name": name, "faults": DELAY, **more}
+
+
+async def names(endpoint: Endpoint) -> dict[str, str]:
+    """Name the rules with their layers."""
+    found = (await endpoint.call("GET", "/v1/rules")).json
+    return {view["name"]: view["layer"] for view in found["rules"]}
+
+
+async def put(endpoint: Endpoint, *rules: dict[str, Any], **headers: str) -> Answer:
+    """Replace the admin layer."""
+    return await endpoint.call("PUT", "/v1/rules", {"version": 1, "rules": list(rules)}, **headers)

@@ -176,6 +176,40 @@ async def test_a_body_that_does_not_come(endpoint: Endpoint, monkeypatch: pytest
     assert (answer.status, answer.kind) == (408, "body-too-slow")
 
 
+@pytest.mark.parametrize("framing", ["content-length: 24", "transfer-encoding: chunked"])
+async def test_a_client_that_waits_with_its_body_is_told_to_send_it(endpoint: Endpoint, framing: str) -> None:
+    body = b'{"version":1,"rules":[]}'
+    reader, writer = await endpoint.open()
+    head = "PUT /v1/rules HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+    writer.write(f"{head}{framing}\r\nexpect: 100-Continue\r\n\r\n".encode())
+    async with asyncio.timeout(5):
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+    writer.write(body if "length" in framing else b"18\r\n" + body + b"\r\n0\r\n\r\n")
+    async with asyncio.timeout(5):
+        assert (await read_answer(reader)).status == 200
+    writer.close()
+
+
+async def test_a_body_that_is_refused_is_not_asked_for(endpoint: Endpoint) -> None:
+    waits = {"expect": "100-continue", "content_length": "2"}
+    assert (await endpoint.call("PUT", "/v1/rules", b"", content_type="text/plain", **waits)).status == 415
+    waits["content_length"] = str((1 << 20) + 1)
+    assert (await endpoint.call("PUT", "/v1/rules", b"", **waits)).status == 413
+
+
+async def test_an_expectation_without_a_body_has_nothing_to_wait_for(endpoint: Endpoint) -> None:
+    assert (await endpoint.call("POST", "/v1/stop", expect="100-continue")).status == 200
+
+
+async def test_other_expectations_are_not_met(endpoint: Endpoint) -> None:
+    answer = await endpoint.call("POST", "/v1/explain", {}, expect="200-ok")
+    assert (answer.status, answer.kind, answer.headers["connection"]) == (417, "expectation", "close")
+    body = b'{"version":1,"rules":[]}'
+    old = b"PUT /v1/rules HTTP/1.0\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+    old += b"content-length: 24\r\nexpect: 100-continue\r\n\r\n" + body
+    assert (await endpoint.send(old)).status == 200
+
+
 async def test_a_head_that_is_too_large(endpoint: Endpoint) -> None:
     answer = await endpoint.call("GET", "/v1/rules", x_large="x" * 20_000)
     assert answer.status in (400, 431)

@@ -47,6 +47,13 @@ async def test_answers_are_safe_to_show(endpoint: Endpoint) -> None:
     assert headers["server"] == "misrule"
 
 
+async def test_events_are_as_safe_to_show(endpoint: Endpoint) -> None:
+    headers = (await endpoint.call("HEAD", "/v1/events")).headers
+    assert (headers["cache-control"], headers["x-content-type-options"]) == ("no-store", "nosniff")
+    assert headers["server"] == "misrule"
+    assert headers["content-type"] == "text/event-stream"
+
+
 async def test_an_error_of_our_own_is_a_problem_and_logged(
     endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,6 +171,8 @@ def test_secrets_are_masked() -> None:
         "headers": [["authorization", {"how": "exact", "value": "Bearer x"}], ["x-a", {"value": "seen"}]],
         "password": "",
         "tokens": {"limit": 5},
+        "upstreams": {"address": ["token-service-1:8080", "token-service-2:8080"]},
+        "targets": [["token-service", 95], ["secret-canary", 5]],
     }
     assert masked(given) == {
         "token": MASK,
@@ -171,6 +180,8 @@ def test_secrets_are_masked() -> None:
         "headers": [["authorization", MASK], ["x-a", {"value": "seen"}]],
         "password": "",
         "tokens": {"limit": 5},
+        "upstreams": {"address": ["token-service-1:8080", "token-service-2:8080"]},
+        "targets": [["token-service", 95], ["secret-canary", 5]],
     }
 
 
