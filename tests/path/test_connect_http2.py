@@ -1,21 +1,20 @@
 """Phase connect over connections that carry many exchanges: moments in which they begin, end, or are full."""
 
-import asyncio
 import errno
+import ssl
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
 
 import pytest
 from h2.settings import SettingCodes
 
-from proxy.net import dial
 from proxy.net.identity import Credentials
 from proxy.net.pool import AUTO, HTTP1, HTTP2
-from proxy.net.tls import TlsTransport
 from proxy.wire.h2_frames import LAST_STREAM_ID
 from tests.path.test_connect import GET, OK, Between
 from tests.support.fakes import FakeTransport, Stage
 from tests.support.h2_stage import Http2Stage, Peer
+from tests.support.pki import the_pki
 
 NO_CONTENT = [(":status", "204")]
 WEBSOCKET = (
@@ -104,41 +103,44 @@ async def test_an_upstream_that_speaks_first_and_not_http2_fails_the_request_onc
     assert b"error=http_protocol_error" in answer
 
 
-class Shaken:
-    """A handshake that is complete."""
+class Trusting(Credentials):
+    """Offers both protocols."""
 
-    side = incoming = outgoing = None
-
-    def __init__(self, chosen: str) -> None:
-        self.chosen = chosen
-
-    def protocol(self) -> str:
-        return self.chosen
+    def context(self, offer: int) -> ssl.SSLContext:
+        return the_pki().client("h2", "http/1.1")
 
 
-@pytest.mark.parametrize(("spoke", "chosen"), [(AUTO, ""), (AUTO, "h2"), (HTTP1, "h2"), (HTTP1, "")])
-async def test_what_ends_right_behind_its_handshake_is_not_spoken_to(
-    monkeypatch: pytest.MonkeyPatch, spoke: int, chosen: str
-) -> None:
+def shake(upstream: FakeTransport, chosen: str) -> None:
+    """Be a server that goes through its handshake."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    side = the_pki().leaf("a.example").server(chosen).wrap_bio(incoming, outgoing, server_side=True)
+    for _ in range(2):
+        incoming.write(upstream.taken())
+        with suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+        upstream.gives(outgoing.read())
+    assert side.selected_alpn_protocol() == chosen
+
+
+@pytest.mark.parametrize("chosen", ["http/1.1", "h2"])
+@pytest.mark.parametrize("spoke", [AUTO, HTTP1])
+async def test_what_ends_right_behind_its_handshake_is_not_spoken_to(spoke: int, chosen: str) -> None:
     stage = Stage(endpoints=2, response_timeout=2.0)
     for endpoint in stage.upstream.endpoints:
-        endpoint.credentials = Credentials("")
+        endpoint.credentials = Trusting("a.example")
         endpoint.speaks = spoke
-    dialled: list[object] = []
 
-    async def secure(loop: asyncio.AbstractEventLoop, *rest: Any) -> TlsTransport:
-        dialled.append(rest)
-        made = TlsTransport(loop, FakeTransport(), Shaken(chosen))
-        made.wait()
-        made.connection_lost(REFUSED_BY_PEER)
-        return made
+    def ends() -> None:
+        upstream = stage.loop.upstreams[-1]
+        shake(upstream, chosen)
+        upstream.lost(REFUSED_BY_PEER)
 
-    monkeypatch.setattr(dial, "secure", secure)
+    between(stage, ends)
     client = stage.client()
     client.gives(GET)
     await stage.turn()
     assert client.taken().startswith(b"HTTP/1.1 502 ")
-    assert len(dialled) == 2
+    assert len(stage.loop.upstreams) == 2
     assert stage.upstream.open == 0
 
 

@@ -149,6 +149,9 @@ class FakeLoop:
         self.tasks += 1
         return asyncio.get_running_loop().create_task(work)
 
+    def create_future(self) -> Any:
+        return asyncio.get_running_loop().create_future()
+
     async def create_connection(self, factory: Callable[[], Any], host: str, port: int) -> Any:
         if self.refuse is not None:
             raise self.refuse
