@@ -66,11 +66,20 @@ class Writer:
                 return
             if self._thread is None:
                 self._start()
-        loop = self._loop
-        if loop is None or threading.get_ident() != self._loop_thread or loop.is_closed():
+        loop = self.running()
+        if loop is None:
             self._wake.set()
         else:
             loop.call_later(PAUSE, self._wake.set)
+
+    def is_at_home(self) -> bool:
+        """Tell whether the calling thread is the loop's."""
+        return threading.get_ident() == self._loop_thread
+
+    def running(self) -> asyncio.AbstractEventLoop | None:
+        """Give the loop, where it is the calling thread's and is not closed."""
+        loop = self._loop
+        return None if loop is None or not self.is_at_home() or loop.is_closed() else loop
 
     def flush(self, timeout: float = 1.0) -> bool:
         """Wait until all is written, at most so many seconds; True when it is."""

@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import json
 import sys
-import threading
 import time
 from typing import Any, Final
 
@@ -61,8 +60,6 @@ class Log:
         self._json = format == "json"
         self._stamps = Stamps()
         self._writer = Writer(stream if stream is not None else sys.stderr, self._dropped_note)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._loop_thread = 0
         self._later: list[dict[str, Any]] = []  # lines that the next turn of the loop makes
         self.events.changed.append(self._events_changed)
 
@@ -182,8 +179,6 @@ class Log:
 
     def attend(self, loop: asyncio.AbstractEventLoop) -> None:
         """Say which loop runs in this thread: its lines are made, and written, a moment later from now on."""
-        self._loop = loop
-        self._loop_thread = threading.get_ident()
         self._writer.attend(loop)
 
     def flush(self, timeout: float = 1.0) -> bool:
@@ -212,9 +207,9 @@ class Log:
         self.wants_injected = self._lines_injected or self.events.wanted
 
     def _put_soon(self, record: dict[str, Any]) -> None:
-        loop = self._loop
-        if loop is None or loop.is_closed():
-            self._make_lines()
+        loop = self._writer.running()
+        if loop is None:
+            self._catch_up()
             self._tell(record)
             return
         if not self._later:
@@ -223,7 +218,7 @@ class Log:
 
     def _catch_up(self) -> None:
         """Keep lines in order: those that the loop's next turn would make come before another."""
-        if self._later and threading.get_ident() == self._loop_thread:
+        if self._later and self._writer.is_at_home():
             self._make_lines()
 
     def _make_lines(self) -> None:

@@ -10,10 +10,10 @@ set stays, log, metrics and readiness say so, and the next look may find all wel
 """
 
 import asyncio
-import hashlib
 import os
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Final
 
 from watchfiles import Change as FileChange
@@ -23,8 +23,9 @@ from proxy.changes import Changes, Done
 from proxy.logs import Log
 from proxy.reader import read_documents
 from proxy.rulefiles import SWAPPED, Contents, Listing, deleted, directories, is_rule_file, look, read_files
-from rules.answers import MAX_BODY
 from rules.model import Place
+from rules.params import BadValue
+from rules.parse import RuleContext
 from rules.store import Document, Refusal
 from rules.text import Problem, RulesError
 
@@ -328,19 +329,19 @@ def _stamps_as_read(documents: list[Document]) -> Stamps:
     Reading and compiling take a while: a file that has changed since then, and would look as if that had been
     read, gets a stamp by which the next look reads it.
     """
-    read: dict[str, set[str]] = {}
-    for document in documents:
-        home = os.path.dirname(document.source)
-        for rule in document.rules:
-            for path, sha256 in rule.files:
-                read.setdefault(os.path.join(home, path), set()).add(sha256)
-    stamps = _stamps(list(read))  # first: what changes after it has another one
-    return {path: stamps[path] if hashes == _sha256(path) else NOT_AS_READ for path, hashes in read.items()}
+    read = {
+        (document.source, path, sha256)
+        for document in documents
+        for rule in document.rules
+        for path, sha256 in rule.files
+    }
+    where = {named: os.path.join(os.path.dirname(named[0]), named[1]) for named in read}
+    stamps = _stamps(list(where.values()))  # first: what changes after it has another one
+    return stamps | {path: NOT_AS_READ for named, path in where.items() if not _is_as_read(*named)}
 
 
-def _sha256(path: str) -> set[str]:
-    try:
-        with open(path, "rb") as file:
-            return {hashlib.sha256(file.read(MAX_BODY + 1)).hexdigest()}
-    except OSError:
-        return set()
+def _is_as_read(source: str, path: str, sha256: str) -> bool:
+    context = RuleContext(source, api=False)
+    with suppress(BadValue):
+        context.read_file(path)
+    return context.files == [(path, sha256)]

@@ -38,9 +38,8 @@ BUILT_OF: Final = (
     "CHANGELOG.md",
 )
 USER: Final = 1337
-BIN: Final = Path(
-    "/usr/bin"
-)  # of Debian's own Python: others have their libraries in places that the tree has not
+PROGRAM: Final = Path(os.path.realpath(sys.executable))
+BIN: Final = Path("/usr/bin")  # of Debian's own Python; others are beside libraries that the tree has not
 
 PASSWD: Final = f"root:x:0:0:root:/:/sbin/nologin\nmisrule:x:{USER}:{USER}:misrule:/:/sbin/nologin\n"
 GROUP: Final = f"root:x:0:\nmisrule:x:{USER}:\n"
@@ -180,13 +179,12 @@ def capture(tree: Tree) -> None:
 
 def python(tree: Tree) -> Path:
     """The interpreter with its library.  Returns where it looks for packages."""
-    program = Path(os.path.realpath(sys.executable))
-    tree.copy(program)
+    tree.copy(PROGRAM)
     for name in ("python3", "python"):
-        tree.link(str(program.parent / name), program.name)
+        tree.link(str(PROGRAM.parent / name), PROGRAM.name)
     library = sysconfig.get_path("stdlib")
     shutil.copytree(library, tree.at(library), ignore=NOT_OF_PYTHON, ignore_dangling_symlinks=True)
-    return Path(run([program, "-I", "-c", "import site; print(site.getsitepackages()[0])"]).strip())
+    return Path(run([PROGRAM, "-I", "-c", "import site; print(site.getsitepackages()[0])"]).strip())
 
 
 def copy_all(source: Path, patterns: Iterable[str], target: Path) -> None:
@@ -282,9 +280,8 @@ def build(root: Path, code: Path | None) -> None:
     root = root.resolve()
     if any(root.iterdir()):
         raise Missing(f"an empty folder is missing: {root} has something in it")
-    program = Path(os.path.realpath(sys.executable))
-    if program.parent != BIN:
-        raise Missing(f"Debian's own Python is missing: this is {program}. Run it with {BIN}/python3")
+    if PROGRAM.parent != BIN:
+        raise Missing(f"Debian's own Python is missing: this is {PROGRAM}. Run it with {BIN}/python3")
     root.chmod(0o755)
     tree = Tree(root)
     base(tree)
@@ -293,7 +290,7 @@ def build(root: Path, code: Path | None) -> None:
     with tempfile.TemporaryDirectory(prefix="misrule-tree-") as folder:
         found = resolved(Path(folder)) if code is None else installed(Path(folder), code.resolve())
         shutil.copytree(found, tree.at(packages), ignore=NOT_OF_PACKAGES)
-    tree.write("usr/bin/misrule", COMMAND.format(python=os.path.realpath(sys.executable)), 0o755)
+    tree.write("usr/bin/misrule", COMMAND.format(python=PROGRAM), 0o755)
     libraries(tree)
     origins(tree)
     # A root that is read-only can keep no bytecode.  Hashes in place of times: layers of images round these.

@@ -128,17 +128,19 @@ class UpstreamConnection(Talker):
         self._begin_waiting()
         self.link.mark()
 
-    def _begin_waiting(self) -> None:
+    def take_waiting(self) -> list[Exchange]:
+        """Give those who wait: they do not any more."""
         waiting = self.waiting
         self.waiting = []
-        for ex in waiting:
+        return waiting
+
+    def _begin_waiting(self) -> None:
+        for ex in self.take_waiting():
             if not ex.over:
                 self.begin(ex)
 
     def _fail_waiting(self, failure: Failure) -> None:
-        waiting = self.waiting
-        self.waiting = []
-        for ex in waiting:
+        for ex in self.take_waiting():
             end.fail(ex, failure)
 
     def eof_received(self) -> bool:

@@ -130,8 +130,7 @@ async def _dial_shared(connection: SharedConnection) -> None:
         connection.never_made()
         raise
     except Exception:
-        waiting = connection.waiting
-        connection.waiting = []
+        waiting = connection.take_waiting()
         connection.never_made()
         _give_up(connection.worker, waiting)
         return
@@ -143,8 +142,7 @@ async def _dial_shared(connection: SharedConnection) -> None:
 
 def _not_shared(connection: SharedConnection, error: Exception | None) -> None:
     """A connection could not be made, or ended at once (None: in order): nothing was sent on it."""
-    waiting = connection.waiting
-    connection.waiting = []
+    waiting = connection.take_waiting()
     connection.never_made()
     failure = errors.UPSTREAM_CLOSED
     if error is not None:
@@ -173,8 +171,7 @@ def _descend(connection: SharedConnection, transport: TlsTransport) -> None:
     transport.open(made)
     if made.lost:
         raise _ended(transport)
-    waiting = connection.waiting
-    connection.waiting = []
+    waiting = connection.take_waiting()
     connection.never_made()
     target.cells.opened += 1
     first: Exchange | None = None
@@ -202,7 +199,7 @@ def _ascend(connection: UpstreamConnection, transport: TlsTransport, ex: Exchang
         made.begin(ex)
     transport.open(made)
     if made.lost:
-        made.waiting = []
+        made.take_waiting()
         raise _ended(transport)
     connection.never_made()
     made.stands()

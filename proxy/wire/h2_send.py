@@ -125,7 +125,7 @@ class H2Sender(H2Queue):
 
         It counts as open at once; send_headers gives it its id, reset gives it back.
         """
-        if self.room_for_streams(LAST_STREAM_ID) <= 0 or self._next_sid > LAST_STREAM_ID:
+        if self.room_for_streams(LAST_STREAM_ID) <= 0:
             return None
         self._opening += 1
         return Stream(0, self.peer_initial_window, self._local_window, now)

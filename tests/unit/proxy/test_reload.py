@@ -395,6 +395,16 @@ def answering(name: str) -> str:
     return f"version: 1\nrules: [{{name: {name}, faults: [{fault}]}}]\n"
 
 
+async def in_force(home: Path, rules: str) -> tuple[Files, Path, Path]:
+    """Bring rules in force that may name a file; gives both files, too."""
+    body, path = home / "sorry.txt", home / "rules.yaml"
+    body.write_text("one")
+    path.write_text(rules)
+    files = Files([path], deaf, 60.0)
+    await files.reloader.load()
+    return files, path, body
+
+
 def failures(files: Files) -> int:
     return files.changes.reloads.results["file", "failure"]
 
@@ -403,12 +413,7 @@ def failures(files: Files) -> int:
 async def test_a_named_file_that_changes_while_it_is_read_is_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
 ) -> None:
-    body = tmp_path / "sorry.txt"
-    body.write_text("one")
-    path = tmp_path / "rules.yaml"
-    path.write_text(answering("a") if named == "before" else one("a"))
-    files = Files([path], deaf, 60.0)
-    await files.reloader.load()
+    files, path, body = await in_force(tmp_path, answering("a") if named == "before" else one("a"))
     await files.reloader._check()
     path.write_text(answering("bb"))
     with monkeypatch.context() as patch:
@@ -429,12 +434,7 @@ async def test_a_named_file_that_changes_while_it_is_read_is_read_again(
 
 
 async def test_a_named_file_that_is_gone_is_one_failure_however_often_one_looks(tmp_path: Path) -> None:
-    body = tmp_path / "sorry.txt"
-    body.write_text("one")
-    path = tmp_path / "rules.yaml"
-    path.write_text(answering("a"))
-    files = Files([path], deaf, 60.0)
-    await files.reloader.load()
+    files, _, body = await in_force(tmp_path, answering("a"))
     body.unlink()
     for _ in range(3):
         await files.reloader._check()
@@ -446,12 +446,7 @@ async def test_a_named_file_that_is_gone_is_one_failure_however_often_one_looks(
 
 
 async def test_rules_are_not_good_again_while_a_file_they_name_is_not(tmp_path: Path) -> None:
-    body = tmp_path / "sorry.txt"
-    body.write_text("one")
-    path = tmp_path / "rules.yaml"
-    path.write_text(answering("a"))
-    files = Files([path], deaf, 60.0)
-    await files.reloader.load()
+    files, path, body = await in_force(tmp_path, answering("a"))
     body.unlink()
     await files.reloader._check()
     path.write_text("rules: 5")
